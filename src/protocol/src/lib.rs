@@ -1,0 +1,194 @@
+//! What the operator and the starter say to each other, and nothing else.
+//!
+//! The operator speaks through the `job` container's command line ([`flags`], [`environment`]); the
+//! starter answers with one [`Record`] in the container's termination message.
+//!
+//! Invariant: a record is at most [`Record::MAX_BYTES`] long, because the kubelet shares 4,096 bytes out
+//! among the containers of a pod. A reader accepts records of a newer starter: unknown fields are ignored.
+
+use serde::{Deserialize, Serialize};
+
+/// Names of the starter's subcommands and of `run`'s flags.
+///
+/// `starter run [flags] -- <executable> [arguments]` starts the user's command;
+/// `starter install <file>` copies the starter itself there, for nodes without image volumes.
+pub mod flags {
+    /// Subcommand: start the user's command and account for it.
+    pub const RUN: &str = "run";
+    /// Subcommand: copy the starter's own binary to the path that follows.
+    pub const INSTALL: &str = "install";
+    /// The scratch directory, absolute; made with mode 0700 if it is not there; the command's cwd.
+    pub const SCRATCH: &str = "--scratch";
+    /// Limit of all bytes below the parent of the scratch directory (`work/`, `tmp/`, `var_tmp/`), in bytes.
+    pub const DISK_LIMIT: &str = "--disk-limit";
+    /// The name of the soft-kill signal, e.g. `SIGTERM` (HTCondor's `kill_sig`).
+    pub const KILL_SIGNAL: &str = "--kill-sig";
+    /// Seconds between the soft-kill signal and SIGKILL (HTCondor's `job_max_vacate_time`).
+    pub const MAX_VACATE_TIME: &str = "--max-vacate-time";
+    /// Where the termination message goes; the kubelet's default is `/dev/termination-log`.
+    pub const RECORD: &str = "--record";
+}
+
+/// Environment variables that carry text to the starter and are removed before the user's command starts.
+pub mod environment {
+    /// Content of `.job.ad` in the scratch directory (a ClassAd in plain text).
+    pub const JOB_AD: &str = "_DOCKER_UNIVERSE_JOB_AD";
+    /// Content of `.machine.ad` in the scratch directory.
+    pub const MACHINE_AD: &str = "_DOCKER_UNIVERSE_MACHINE_AD";
+}
+
+/// What became of the user's command, as the starter saw it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// Form of this record; [`Record::VERSION`].
+    pub version: u32,
+    /// When the user's command was started, milliseconds since the epoch; absent when it could not be started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<i64>,
+    /// When the user's command ended, milliseconds since the epoch. Absent in a *provisional* record,
+    /// which is written at the start and refreshed, so that it survives a SIGKILL of the starter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<i64>,
+    /// How it ended; absent in a provisional record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// The kernel's out-of-memory killer ended processes of this container this often.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub oom_kills: u64,
+    /// The starter was asked to end by a signal from outside the pod (its sender has no pid here):
+    /// the node or the cluster stopped the job, whatever it exited with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<i32>,
+    /// What it used so far.
+    #[serde(default)]
+    pub usage: Usage,
+}
+
+/// How the user's command ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// It exited by itself with this code, 0..=255.
+    Exited(i32),
+    /// It died by this signal.
+    Signalled(i32),
+    /// It could not be started: the system's error number and one line of what was tried.
+    NotStarted {
+        /// `errno` of the attempt, e.g. 2 (ENOENT), 13 (EACCES), 8 (ENOEXEC).
+        errno: i32,
+        /// One line, lower-case, with the command quoted.
+        message: String,
+    },
+    /// It was ended because its scratch directory outgrew its limit.
+    OverDisk {
+        /// Bytes found below the scratch directory.
+        used: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+}
+
+/// What a job used. Zero where it could not be measured.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Usage {
+    /// User CPU time of the command and its waited-for children, milliseconds.
+    pub user_ms: u64,
+    /// System CPU time, milliseconds.
+    pub system_ms: u64,
+    /// Peak memory of the container, bytes (cgroup v1 `memory.max_usage_in_bytes` or v2 `memory.peak`; the
+    /// largest resident set of a child where neither can be read).
+    pub peak_memory: u64,
+    /// Largest resident set of a single process, bytes (`ru_maxrss`).
+    pub resident: u64,
+    /// Bytes in the scratch directory when last looked at.
+    pub scratch: u64,
+    /// Files in the scratch directory when last looked at.
+    pub files: u64,
+    /// Bytes received on the pod's network interfaces other than `lo`.
+    pub received: u64,
+    /// Bytes sent.
+    pub sent: u64,
+}
+
+impl Record {
+    /// The form this crate writes.
+    pub const VERSION: u32 = 1;
+    /// Longest record in bytes.
+    pub const MAX_BYTES: usize = 1024;
+
+    /// The record as the starter writes it: one line of JSON within [`Record::MAX_BYTES`]. A message that
+    /// would make it longer is cut at a character's border.
+    pub fn to_message(&self) -> String {
+        let text = serde_json::to_string(self).unwrap_or_default();
+        let Some(excess) = text.len().checked_sub(Self::MAX_BYTES).filter(|excess| *excess > 0) else {
+            return text;
+        };
+        let mut shorter = self.clone();
+        if let Some(Outcome::NotStarted { message, .. }) = &mut shorter.outcome {
+            // Escaping can only make a byte longer, so cutting the excess is enough once it is cut from the raw text.
+            let mut end = message.len().saturating_sub(excess);
+            while !message.is_char_boundary(end) {
+                end -= 1;
+            }
+            message.truncate(end);
+        }
+        serde_json::to_string(&shorter).unwrap_or_default()
+    }
+
+    /// Reads a termination message. `None` for anything that is not a record: the kubelet's own words, a
+    /// record cut short, text that the user's program wrote to the termination log.
+    pub fn from_message(message: &str) -> Option<Self> {
+        let message = message.trim();
+        if !message.starts_with('{') {
+            return None; // serde would take a JSON array for a struct's fields in order
+        }
+        let record: Self = serde_json::from_str(message).ok()?;
+        (record.version >= 1).then_some(record)
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_comes_back_as_it_was_written() {
+        let record = Record {
+            version: Record::VERSION,
+            started: Some(1),
+            ended: Some(2),
+            outcome: Some(Outcome::Exited(255)),
+            oom_kills: 3,
+            stopped_by: Some(15),
+            usage: Usage { user_ms: 5, peak_memory: 7, ..Usage::default() },
+        };
+        assert_eq!(Record::from_message(&record.to_message()), Some(record));
+    }
+
+    #[test]
+    fn a_long_message_is_cut_and_still_a_record() {
+        let record = Record {
+            version: Record::VERSION,
+            outcome: Some(Outcome::NotStarted { errno: 2, message: "é\"".repeat(2000) }),
+            ..Record::default()
+        };
+        let text = record.to_message();
+        assert!(text.len() <= Record::MAX_BYTES, "{} bytes", text.len());
+        let read = Record::from_message(&text).unwrap();
+        assert!(matches!(read.outcome, Some(Outcome::NotStarted { errno: 2, .. })));
+    }
+
+    #[test]
+    fn what_is_not_a_record_is_not_read_as_one() {
+        for text in ["", "{}", "Error: boom", "{\"version\":1,\"star", "{\"version\":\"x\"}", "[1]"] {
+            assert_eq!(Record::from_message(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! The starter.
+fn main() {}
