@@ -1,0 +1,83 @@
+//! `DockerUniverseCommand`: what is not desired state, said once: hold, release, remove.
+//!
+//! Invariant: a command is immutable, is for the job that existed when it was made, and is answered once.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A command for a job of the same namespace.
+#[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "dockeruniverse.io",
+    version = "v1alpha1",
+    kind = "DockerUniverseCommand",
+    plural = "dockeruniversecommands",
+    shortname = "duc",
+    namespaced,
+    status = "DockerUniverseCommandStatus",
+    derive = "PartialEq",
+    doc = "A command for a docker universe job, as condor_hold, condor_release and condor_rm give it.",
+    printcolumn(name = "Verb", type_ = "string", json_path = ".spec.verb"),
+    printcolumn(name = "Job", type_ = "string", json_path = ".spec.job"),
+    printcolumn(name = "Accepted", type_ = "integer", json_path = ".status.accepted"),
+    printcolumn(name = "Refused", type_ = "integer", json_path = ".status.refused"),
+    printcolumn(name = "Answer", type_ = "string", json_path = ".status.message"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.spec == oldSelf.spec").message("a command cannot be changed: create another one"),
+)]
+#[x_kube(validation = Rule::new("!has(self.subcode) || self.verb == 'hold'").message("subcode is for the verb 'hold' only"))]
+pub struct DockerUniverseCommandSpec {
+    /// What to do.
+    pub verb: Verb,
+    /// Name of the job.
+    #[schemars(length(min = 1, max = 253))]
+    pub job: String,
+    /// Which procs, as ranges (`0-3,5`); all where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 4096),
+        regex(pattern = r"^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$")
+    )]
+    pub procs: Option<String>,
+    /// Reason in place of `HTCondor`'s own, for hold, release and remove.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub reason: Option<String>,
+    /// Subcode of a hold (`condor_hold -subcode`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subcode: Option<i32>,
+    /// Who gives the command, for the log. Where the installation checks it, it must be the user's own name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
+    pub by: Option<String>,
+}
+
+/// What to do with the procs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Verb {
+    /// `condor_hold`.
+    Hold,
+    /// `condor_release`.
+    Release,
+    /// `condor_rm`.
+    Remove,
+}
+
+/// The answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DockerUniverseCommandStatus {
+    /// Procs that accepted it.
+    pub accepted: i64,
+    /// Procs whose state refused it, or that do not exist.
+    pub refused: i64,
+    /// `HTCondor`'s words for it.
+    pub message: String,
+    /// When it was answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<Time>,
+}

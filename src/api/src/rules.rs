@@ -1,0 +1,64 @@
+//! The CEL rules of the resources and their messages, in one place, so that tests and docs quote the same words.
+//!
+//! CEL has a budget per rule and per resource, so a rule over a list needs `maxItems` and `maxLength` beside it.
+
+#![allow(missing_docs, reason = "each rule stands beside the message that says what it is")]
+
+pub const IMAGE_WHITESPACE: &str = "self == self.trim()";
+pub const IMAGE_WHITESPACE_MESSAGE: &str =
+    "the image must not begin or end with white space: write it as 'registry/name:tag'";
+
+pub const NO_CONTROL: &str = "!self.matches('[\\\\x00-\\\\x1f\\\\x7f]')";
+pub const NO_CONTROL_MESSAGE: &str = "control characters are not allowed here";
+
+pub const EXECUTABLE: &str = "self.startsWith('/') || !self.contains('/')";
+pub const EXECUTABLE_MESSAGE: &str = "executable must be an absolute path in the image ('/bin/sleep') or a name without a slash that is found on the image's PATH ('sleep')";
+
+pub const OVERRIDE_ENTRYPOINT: &str = "self";
+pub const OVERRIDE_ENTRYPOINT_MESSAGE: &str = "overrideEntrypoint can only be true: the executable runs in place of the image's ENTRYPOINT; leave the field out";
+
+pub const ARGUMENT_NUL: &str = "self.all(a, !a.contains('\\x00'))";
+pub const ARGUMENT_NUL_MESSAGE: &str = "an argument cannot contain a NUL character";
+pub const ARGUMENTS_SIZE: &str = "self.map(a, a.size()).sum() <= 262144";
+pub const ARGUMENTS_SIZE_MESSAGE: &str = "arguments cannot be longer than 262144 characters together: put long text into a ConfigMap and mount it as a volume";
+
+pub const ENVIRONMENT_NAME: &str = "!self.contains('=')";
+pub const ENVIRONMENT_NAME_MESSAGE: &str =
+    "an environment name cannot contain '=': write the value in its own field 'value'";
+pub const ENVIRONMENT_RESERVED: &str = "!(self.startsWith('_CONDOR_') || self.startsWith('_DOCKER_UNIVERSE_') || self in ['BATCH_SYSTEM', 'TMPDIR', 'TEMP', 'TMP'])";
+pub const ENVIRONMENT_RESERVED_MESSAGE: &str = "this environment name is set by the docker universe itself (BATCH_SYSTEM, TMPDIR, TEMP, TMP, _CONDOR_*): choose another name";
+pub const ENVIRONMENT_VALUE: &str = "!(has(self.value) && has(self.valueFrom))";
+pub const ENVIRONMENT_VALUE_MESSAGE: &str =
+    "give either 'value' or 'valueFrom' for an environment name, not both";
+pub const ENVIRONMENT_NUL: &str = "!self.contains('\\x00')";
+pub const ENVIRONMENT_NUL_MESSAGE: &str = "an environment value cannot contain a NUL character";
+pub const VALUE_FROM: &str = "has(self.configMapKeyRef) != has(self.secretKeyRef)";
+pub const VALUE_FROM_MESSAGE: &str =
+    "valueFrom must name exactly one of 'configMapKeyRef' and 'secretKeyRef'";
+
+pub const CPUS: &str = "isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('0')) >= 0 && quantity(string(self)).compareTo(quantity('100000')) <= 0";
+pub const CPUS_MESSAGE: &str =
+    "requestCpus must be a number of cores between 0 and 100000, such as '1', '500m' or '2.5'";
+pub const MEMORY: &str = "isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('4Mi')) >= 0 && quantity(string(self)).compareTo(quantity('1Pi')) <= 0";
+pub const MEMORY_MESSAGE: &str = "requestMemory must be a size between '4Mi' and '1Pi' with its unit, such as '128Mi' or '2Gi' (a bare number is bytes here, not MiB as in a submit file)";
+pub const DISK: &str = "isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('1Mi')) >= 0 && quantity(string(self)).compareTo(quantity('1Pi')) <= 0";
+pub const DISK_MESSAGE: &str = "requestDisk must be a size between '1Mi' and '1Pi' with its unit, such as '500Mi' or '10Gi' (a bare number is bytes here, not KiB as in a submit file)";
+
+pub const VOLUME_SOURCE: &str = "[has(self.persistentVolumeClaim), has(self.configMap), has(self.secret), has(self.csi), has(self.nfs)].filter(x, x).size() == 1";
+pub const VOLUME_SOURCE_MESSAGE: &str = "a volume must name exactly one of 'persistentVolumeClaim', 'configMap', 'secret', 'csi' and 'nfs'";
+pub const MOUNT_ABSOLUTE: &str = "self.startsWith('/') && !self.contains(':') && !self.split('/').exists(p, p == '..' || p == '.') && !self.contains('//')";
+pub const MOUNT_ABSOLUTE_MESSAGE: &str =
+    "mountPath must be an absolute path without '.', '..', '//' and ':', such as '/data'";
+pub const MOUNT_RESERVED: &str = "!(self.matches('^(/|/(scratch|\\\\.docker-universe|proc|sys|dev|tmp|var/tmp)(/.*)?)/?$') || self.matches('^/var/?$'))";
+pub const MOUNT_RESERVED_MESSAGE: &str = "mountPath cannot be '/', the scratch directory (/scratch, /tmp, /var/tmp), /.docker-universe, /proc, /sys or /dev, nor hide them: choose another path, such as '/data'";
+pub const SUB_PATH: &str = "!self.startsWith('/') && !self.split('/').exists(p, p == '..')";
+pub const SUB_PATH_MESSAGE: &str = "subPath must be relative and without '..'";
+pub const MOUNT_NAMES: &str = "!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.name))";
+pub const MOUNT_NAMES_MESSAGE: &str = "each of volumeMounts must name one of volumes";
+
+pub const JOB_NAME: &str = "self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')";
+pub const JOB_NAME_MESSAGE: &str = "metadata.name must be at most 63 lower-case letters, digits and '-', without dots, because pods are named after it";
+
+/// The fields that shape a pod, compared between the stored and the new job.
+pub const MENDING: &str = "(has(oldSelf.status) && has(oldSelf.status.counts) && oldSelf.status.counts.held > 0 && oldSelf.status.counts.idle + oldSelf.status.counts.running + oldSelf.status.counts.suspended == 0) || (self.spec.image == oldSelf.spec.image && self.spec.?imagePullPolicy == oldSelf.spec.?imagePullPolicy && self.spec.?imagePullSecrets == oldSelf.spec.?imagePullSecrets && self.spec.executable == oldSelf.spec.executable && self.spec.?arguments == oldSelf.spec.?arguments && self.spec.?environment == oldSelf.spec.?environment && self.spec.?requestCpus == oldSelf.spec.?requestCpus && self.spec.?requestMemory == oldSelf.spec.?requestMemory && self.spec.?requestDisk == oldSelf.spec.?requestDisk && self.spec.?requestGpus == oldSelf.spec.?requestGpus && self.spec.?killSig == oldSelf.spec.?killSig && self.spec.?maxVacateTime == oldSelf.spec.?maxVacateTime && self.spec.?scheduling == oldSelf.spec.?scheduling && self.spec.?serviceAccountName == oldSelf.spec.?serviceAccountName && self.spec.?securityContext == oldSelf.spec.?securityContext && self.spec.?volumes == oldSelf.spec.?volumes && self.spec.?volumeMounts == oldSelf.spec.?volumeMounts)";
+pub const MENDING_MESSAGE: &str = "what shapes the pod can change only while every proc that is left is held: set spec.hold to true first, change it, then set spec.hold to false (hold, batchName and ttlSecondsAfterFinished can change at any time; a finished job is deleted and created anew)";

@@ -1,0 +1,223 @@
+//! What the operator tells about a job: the one place where a job's state is committed.
+//!
+//! Invariant: `procs` is a partition of `0..total`; `counts` are derived from it; `userLog.text` ends with a whole
+//! event. One guarded patch changes all of it together.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// State of a job.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DockerUniverseJobStatus {
+    /// The generation of the job that this status describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `HTCondor`'s `ClusterId`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<i64>,
+    /// `Finished`, `Complete`, `Failed`, `Held`, `Reconciling`, `Stalled`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// How many procs are in which state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
+    /// What the job waits for, or how it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<Because>,
+    /// Groups of procs that share one record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub procs: Vec<ProcGroup>,
+    /// `HTCondor`'s userlog of the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_log: Option<UserLog>,
+    /// What the operator has taken notice of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noticed: Option<Noticed>,
+    /// When the last proc ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<Time>,
+}
+
+/// How many procs are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the states of ProcStatus")]
+pub struct Counts {
+    pub total: i64,
+    pub idle: i64,
+    pub running: i64,
+    pub held: i64,
+    pub suspended: i64,
+    pub completed: i64,
+    pub removed: i64,
+}
+
+/// One reason, for the condition, the Event, the log line and the metric alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Because {
+    /// One word of a closed set ([`crate::condition::Reason`]).
+    pub reason: String,
+    /// One sentence that a user can act on.
+    pub message: String,
+    /// Since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+}
+
+/// `HTCondor`'s word for the state of a proc (`JobStatus`).
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+#[allow(missing_docs, reason = "HTCondor's own words")]
+pub enum ProcStatus {
+    #[default]
+    Idle,
+    Running,
+    Held,
+    Suspended,
+    Completed,
+    Removed,
+}
+
+/// Procs that share one record.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcGroup {
+    /// Which ones, as ranges: `0-811,813`.
+    pub procs: String,
+    /// Their record.
+    #[serde(flatten)]
+    pub record: ProcRecord,
+}
+
+/// The record of a proc. Everything here is a fact that the next decision needs or that the user asks for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcRecord {
+    /// Its state.
+    pub status: ProcStatus,
+    /// Since when (`EnteredCurrentStatus`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entered_status: Option<Time>,
+    /// Number of the attempt that runs or comes next, from 0. Each attempt has its own pod.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempt: u32,
+    /// The pod of that attempt exists only once: attempts that were begun (`attempt` or `attempt + 1`).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub num_job_starts: u32,
+    /// How often it was held (`NumHolds`).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub num_holds: u32,
+    /// How often it was evicted (`NumVacates`).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub num_vacates: u32,
+    /// Exit code of the last end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Signal of the last end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_signal: Option<i32>,
+    /// Why it is held, while it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// Why it was removed, or is being removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remove: Option<Remove>,
+    /// Its node stopped answering (event 022 is written, 023 or 024 is not).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disconnected: bool,
+    /// The starter is copied into its pods, because its image volume failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub starter_copied: bool,
+}
+
+/// Why a proc is held (`HoldReason`, `HoldReasonCode`, `HoldReasonSubCode`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Hold {
+    /// `HTCondor`'s hold code.
+    pub code: i32,
+    /// Its subcode.
+    pub subcode: i32,
+    /// One line for a person.
+    pub reason: String,
+    /// Its pod has not ended yet; events 004 and 012 follow when it has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopping: bool,
+}
+
+/// Why a proc is removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Remove {
+    /// One line for a person (`RemoveReason`).
+    pub reason: String,
+    /// Its pod has not ended yet; event 009 follows when it has (`HTCondor`'s state X).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopping: bool,
+}
+
+/// `HTCondor`'s userlog.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserLog {
+    /// The newest part, whole events, at most 64 KiB.
+    pub text: String,
+    /// How many older pages there are.
+    #[serde(default)]
+    pub pages: i64,
+    /// How many events were written.
+    pub events: i64,
+}
+
+/// What the operator has taken notice of, so that a change is seen as a change after any restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Noticed {
+    /// The value of `spec.hold` that was acted on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hold: bool,
+    /// Digest of the fields that shape a pod; its change mends.
+    pub shape: String,
+    /// Commands that were carried out and whose answer may not have been written yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<Answer>,
+}
+
+/// What became of a command for this job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// The command's UID.
+    pub uid: String,
+    /// Procs that accepted it.
+    pub accepted: i64,
+    /// Procs whose state refused it.
+    pub refused: i64,
+    /// `HTCondor`'s words for it.
+    pub message: String,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
