@@ -1,2 +1,23 @@
-//! Pure.
+//! The operator's mind: from observed facts to decisions, without a clock, a client or I/O.
+//!
+//! [`decide::decide`] is the centre. It reads an [`observed::Observed`] and returns an [`observed::Decision`]; everything else
+//! here serves it: [`facts`] and [`fate`] read what the kubelet says, `life` is the table of transitions, `journal` and
+//! [`userlog`] write `HTCondor`'s log, [`pod`] builds pods, `summary` derives the status. Invariant: values in, values out
+//! (this crate's `clippy.toml` keeps the world outside).
+
+mod commands;
+pub mod decide;
+pub mod facts;
+pub mod fate;
+pub mod hold;
+mod journal;
+mod life;
+pub mod observed;
+pub mod pod;
+pub mod procs;
+pub mod quantity;
+pub mod settings;
+pub mod shape;
+mod summary;
 pub mod userlog;
+pub mod waiting;

@@ -1,0 +1,125 @@
+//! Commands: accepted or refused proc by proc, in `HTCondor`'s words (§5.2 of the semantics).
+//!
+//! Invariant: a command is carried out and its answer noted in one status patch; the answer is then written to the command,
+//! again and again until it is seen there. So it is carried out once, whatever crashes in between.
+
+use crate::{
+    decide::{Work, is_stopping},
+    hold,
+    observed::Effect,
+    procs,
+};
+use duj_api::{
+    DockerUniverseCommand, DockerUniverseCommandStatus, Verb,
+    status::{Answer, ProcRecord, ProcStatus},
+};
+
+/// Carries out what has come in; returns the answers that are to be written.
+pub(crate) fn heed(work: &mut Work<'_>) -> Vec<Effect> {
+    let commands = &work.observed.commands;
+    let uid = |command: &DockerUniverseCommand| command.metadata.uid.clone().unwrap_or_default();
+    // An answer whose command is answered or gone has done its work.
+    let open: Vec<String> = commands.iter().map(uid).collect();
+    let mut noted: Vec<Answer> =
+        work.noticed.commands.iter().filter(|answer| open.contains(&answer.uid)).cloned().collect();
+    let mut effects = Vec::new();
+    for command in commands {
+        let uid = uid(command);
+        let answer = match noted.iter().find(|answer| answer.uid == uid) {
+            Some(answer) => answer.clone(),
+            None => {
+                let Some(answer) = carry_out(work, command, &uid) else { continue };
+                noted.push(answer.clone());
+                answer
+            }
+        };
+        effects.push(Effect::Answer {
+            name: command.metadata.name.clone().unwrap_or_default(),
+            status: DockerUniverseCommandStatus {
+                accepted: answer.accepted,
+                refused: answer.refused,
+                message: answer.message,
+                answered: Some(work.now()),
+            },
+        });
+    }
+    // Answered commands leave with the next change, not with a write of their own.
+    if !effects.is_empty() {
+        work.noticed.commands = noted;
+    }
+    effects
+}
+
+/// `None` where the command has to wait for a pod that is still stopping.
+fn carry_out(work: &mut Work<'_>, command: &DockerUniverseCommand, uid: &str) -> Option<Answer> {
+    let spec = &command.spec;
+    let total = work.observed.job.spec.total_procs();
+    let answer = |accepted, refused, message: String| {
+        Some(Answer { uid: uid.to_owned(), accepted, refused, message })
+    };
+    let ids: Vec<u32> = match spec.procs.as_deref() {
+        None => (0..total).collect(),
+        Some(text) => match procs::parse_ranges(text, total) {
+            Some(ids) => ids,
+            None => {
+                let text = format!("procs '{text}' not found: the job has procs 0-{}", total - 1);
+                return answer(0, 1, text);
+            }
+        },
+    };
+    if spec.verb == Verb::Release {
+        if work.observed.job.spec.hold {
+            let text = "the job is held by its own spec.hold: set it to false to release it";
+            return answer(0, i64::try_from(ids.len()).unwrap_or(i64::MAX), text.into());
+        }
+        if ids.iter().any(|id| work.records.get(id).is_some_and(is_stopping)) {
+            return None;
+        }
+    }
+    let mut accepted = 0;
+    let mut refused = 0;
+    let mut messages = Vec::new();
+    for id in ids {
+        let cluster = work.cluster_id;
+        let (taken, words) = work.with(id, |proc| act(proc, command)).unwrap_or((false, "not found".into()));
+        *(if taken { &mut accepted } else { &mut refused }) += 1;
+        if messages.len() < 5 {
+            messages.push(format!("Job {cluster}.{id} {words}"));
+        }
+    }
+    answer(accepted, refused, messages.join("; "))
+}
+
+/// One proc's answer: whether it accepts, and `HTCondor`'s words after `Job c.p `.
+fn act(proc: &mut crate::life::Proc<'_>, command: &DockerUniverseCommand) -> (bool, String) {
+    let spec = &command.spec;
+    let by = spec.by.as_deref();
+    let reason = spec.reason.as_deref();
+    let no = |words: &str| (false, words.to_owned());
+    match (spec.verb, proc.record.status) {
+        (Verb::Hold | Verb::Release, ProcStatus::Completed) => no("already completed"),
+        (Verb::Remove, ProcStatus::Completed) => no("already completed: delete the job to forget it"),
+        (Verb::Hold | Verb::Release, ProcStatus::Removed) => no("already removed"),
+        (Verb::Remove, ProcStatus::Removed) => no("already marked for removal"),
+        (Verb::Hold, ProcStatus::Held) if held_by_user(proc.record) => no("already held"),
+        (Verb::Hold, _) => {
+            proc.hold(hold::by_user(reason, spec.subcode.unwrap_or(0), by));
+            (true, "held".into())
+        }
+        (Verb::Release, ProcStatus::Held) => {
+            proc.release(&reason.map_or_else(|| hold::via("condor_release", by), str::to_owned));
+            (true, "released".into())
+        }
+        (Verb::Release, ProcStatus::Idle | ProcStatus::Running | ProcStatus::Suspended) => {
+            no("not held to be released")
+        }
+        (Verb::Remove, _) => {
+            proc.remove(&reason.map_or_else(|| hold::via("condor_rm", by), str::to_owned));
+            (true, "marked for removal".into())
+        }
+    }
+}
+
+fn held_by_user(record: &ProcRecord) -> bool {
+    record.hold.as_ref().is_some_and(|hold| hold.code == hold::USER_REQUEST)
+}

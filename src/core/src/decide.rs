@@ -1,0 +1,449 @@
+//! `decide()`: from all facts about one job to what is written and done. Pure, total, deterministic.
+//!
+//! The order is: what the pods say, then what people want, then what follows. Invariants (the design's §4):
+//! status is the commit point, and carries the new state together with its log events; an effect that depends on it comes
+//! after it; one live pod a proc; nothing to do is no write at all.
+
+use crate::{
+    commands,
+    facts::PodFacts,
+    hold,
+    journal::Journal,
+    life::Proc,
+    observed::{Decision, Effect, Observed, RefusalKind},
+    pod::{self, Attempt, Requests},
+    procs,
+    settings::{Delivery, Settings},
+    shape, summary,
+    waiting::{self, Verdict, Waiting},
+};
+use duj_api::{
+    condition::Reason,
+    status::{Because, Noticed, ProcRecord, ProcStatus},
+};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use std::collections::BTreeMap;
+
+/// Changes of a job's status that may wait are written once in this time.
+pub const COALESCE: SignedDuration = SignedDuration::from_secs(1);
+/// An ended pod that a later attempt has replaced stays this long, so that an operator that was paused finds its name taken.
+const KEEP_ENDED: SignedDuration = SignedDuration::from_mins(10);
+/// Other people's containers may keep an ended job's pod alive this long.
+const FOREIGN_GRACE: SignedDuration = SignedDuration::from_secs(30);
+/// The longest wait between attempts that do not begin.
+const LONGEST_BACKOFF: i64 = 300;
+
+/// One decision in the making.
+pub(crate) struct Work<'a> {
+    pub(crate) observed: &'a Observed,
+    pub(crate) settings: &'a Settings,
+    pub(crate) cluster_id: i64,
+    pub(crate) records: BTreeMap<u32, ProcRecord>,
+    pub(crate) noticed: Noticed,
+    pub(crate) journal: Journal,
+    pub(crate) requests: Result<Requests, String>,
+    /// What each proc that is not at its end waits for.
+    pub(crate) waits: BTreeMap<u32, Because>,
+    wake: Option<Timestamp>,
+}
+
+/// Decides what to do about a job.
+pub fn decide(observed: &Observed, settings: &Settings) -> Decision {
+    if observed.job.metadata.deletion_timestamp.is_some() {
+        return release_all(observed);
+    }
+    let mut work = Work::resume(observed, settings);
+    work.follow_pods();
+    let answers = work.heed_people();
+    work.weigh_waits();
+    work.conclude(answers)
+}
+
+/// The job is being deleted: its pods are the garbage collector's, and only our finalizer is in the way.
+fn release_all(observed: &Observed) -> Decision {
+    Decision { after: observed.pods.iter().filter_map(release).collect(), ..Decision::default() }
+}
+
+fn release(pod: &PodFacts) -> Option<Effect> {
+    pod.unaccounted
+        .then(|| Effect::ReleasePod { name: pod.name.clone(), uid: pod.uid.clone() })
+}
+
+impl<'a> Work<'a> {
+    /// Takes up the committed state, or begins the life of a new job.
+    fn resume(observed: &'a Observed, settings: &'a Settings) -> Self {
+        let job = &observed.job;
+        let status = job.status.clone().unwrap_or_default();
+        let cluster_id = status
+            .cluster_id
+            .or_else(|| observed.pods.iter().find_map(|pod| pod.cluster_id))
+            .unwrap_or(observed.fresh_cluster_id);
+        let alias = format!(
+            "{}/{}",
+            job.metadata.namespace.as_deref().unwrap_or_default(),
+            job.metadata.name.as_deref().unwrap_or_default()
+        );
+        let mut work = Self {
+            records: procs::ungroup(&status.procs, job.spec.total_procs()),
+            noticed: status.noticed.unwrap_or_default(),
+            journal: Journal::new(cluster_id, alias),
+            requests: pod::requests(&job.spec, settings),
+            waits: BTreeMap::new(),
+            wake: None,
+            observed,
+            settings,
+            cluster_id,
+        };
+        let created = job.metadata.creation_timestamp.as_ref().map_or(observed.now, |time| time.0);
+        for proc in 0..job.spec.total_procs() {
+            if !work.records.contains_key(&proc) {
+                work.records.insert(proc, ProcRecord::default());
+                work.with(proc, |proc| proc.submit(job.spec.hold, created));
+            }
+        }
+        work
+    }
+
+    /// Lets one proc live a little.
+    pub(crate) fn with<T>(&mut self, id: u32, act: impl FnOnce(&mut Proc<'_>) -> T) -> Option<T> {
+        let record = self.records.get_mut(&id)?;
+        let attempt = record.attempt;
+        let mut proc = Proc {
+            id,
+            pod: self.observed.pods.iter().find(|pod| pod.proc == id && pod.attempt == attempt),
+            record,
+            journal: &mut self.journal,
+            requests: self.requests.as_ref().ok(),
+            now: self.observed.now,
+        };
+        Some(act(&mut proc))
+    }
+
+    fn follow_pods(&mut self) {
+        let ids: Vec<u32> = self.records.keys().copied().collect();
+        for id in ids {
+            self.with(id, |proc| proc.follow());
+        }
+    }
+
+    /// What people want: `spec.hold`, a mended specification, commands.
+    fn heed_people(&mut self) -> Vec<Effect> {
+        let spec = &self.observed.job.spec;
+        let shape = shape::of(spec);
+        if self.noticed.shape.is_empty() {
+            self.noticed = Noticed { hold: spec.hold, shape, commands: Vec::new() };
+        } else {
+            if shape != self.noticed.shape && self.mend() {
+                self.noticed.shape = shape;
+            }
+            self.heed_hold();
+        }
+        commands::heed(self)
+    }
+
+    /// Releases what was held for a fault, now that the specification is another. `false` where a pod is still stopping.
+    fn mend(&mut self) -> bool {
+        let faulty = |record: &ProcRecord| {
+            record.hold.as_ref().is_some_and(|held| hold::is_fault(held))
+        };
+        if self.records.values().any(|record| faulty(record) && is_stopping(record)) {
+            return false;
+        }
+        if self.observed.job.spec.hold {
+            return true; // it stays held by its own word, and runs as mended once that is taken back
+        }
+        let generation = self.observed.job.metadata.generation.unwrap_or_default();
+        let reason = format!("the job was mended (generation {generation})");
+        self.each(|record| record.status == ProcStatus::Held && faulty(record), |proc| proc.release(&reason));
+        true
+    }
+
+    fn heed_hold(&mut self) {
+        let wanted = self.observed.job.spec.hold;
+        if wanted == self.noticed.hold {
+            return;
+        }
+        if wanted {
+            let reason = hold::hold(hold::USER_REQUEST, 0, "held by the user (spec.hold is true)");
+            let unfinished =
+                |r: &ProcRecord| !matches!(r.status, ProcStatus::Completed | ProcStatus::Removed);
+            self.each(unfinished, |proc| proc.hold(reason.clone()));
+        } else {
+            if self.records.values().any(|r| r.status == ProcStatus::Held && is_stopping(r)) {
+                return; // once the pod has ended
+            }
+            let held = |record: &ProcRecord| record.status == ProcStatus::Held;
+            self.each(held, |proc| proc.release("released by the user (spec.hold is false)"));
+        }
+        self.noticed.hold = wanted;
+    }
+
+    fn each(&mut self, which: impl Fn(&ProcRecord) -> bool, mut act: impl FnMut(&mut Proc<'_>)) {
+        let ids: Vec<u32> =
+            self.records.iter().filter(|(_, record)| which(record)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.with(id, &mut act);
+        }
+    }
+
+    /// What procs that do not run yet wait for, and whether that is still bearable.
+    fn weigh_waits(&mut self) {
+        let ids: Vec<u32> = self.records.keys().copied().collect();
+        for id in ids {
+            if self.records[&id].status == ProcStatus::Idle {
+                self.weigh(id);
+            }
+        }
+    }
+
+    fn weigh(&mut self, id: u32) {
+        if let Err(message) = self.buildable(id) {
+            self.with(id, |proc| proc.hold(hold::refused(&message)));
+            return;
+        }
+        let waiting = match self.current_pod(id) {
+            Some(pod) => waiting::of(pod, &self.observed.job.spec.image, self.settings),
+            None => match self.wait_without_pod(id) {
+                Some(waiting) => waiting,
+                None => return,
+            },
+        };
+        if let Waiting::StarterFailed(message) = &waiting
+            && !self.records[&id].starter_copied
+            && self.settings.delivery_may_change
+        {
+            // The pod, where there is one, is given up, and the next one gets its starter the other way.
+            self.with(id, |proc| {
+                proc.starter_failed();
+                if proc.pod.is_some() {
+                    proc.evict(crate::fate::vacate::STARTER_ERROR, message, None);
+                }
+            });
+            return;
+        }
+        let known = self.observed.job.status.as_ref().and_then(|status| status.because.as_ref());
+        match waiting::weigh(waiting, known, self.observed.now) {
+            Verdict::Wait(because, again) => {
+                self.waits.insert(id, because);
+                self.wake_at(again);
+            }
+            Verdict::Hold(reason) => {
+                self.with(id, |proc| {
+                    if proc.pod.is_some() { proc.hold_waiting(reason) } else { proc.hold(reason) }
+                });
+            }
+        }
+    }
+
+    fn wait_without_pod(&mut self, id: u32) -> Option<Waiting> {
+        let wait = |reason, text: String| Some(Waiting::For(reason, text));
+        if let Some(pod) = self.live_predecessor(id) {
+            return wait(Reason::Stopping, format!("the pod '{}' of the last attempt has not ended", pod.name));
+        }
+        if let Some(refusal) = &self.observed.refusal {
+            let message = refusal.message.clone();
+            // A server without image volumes drops the field, and then misses the volume's type.
+            if message.contains("must specify a volume type") && !self.records[&id].starter_copied {
+                return Some(Waiting::StarterFailed(message));
+            }
+            return match refusal.kind {
+                RefusalKind::Permanent => Some(Waiting::Faulty {
+                    reason: Reason::PodNotCreated,
+                    message: message.clone(),
+                    patience: 0,
+                    hold: hold::refused(&message),
+                }),
+                RefusalKind::Quota => wait(Reason::QuotaExceeded, message),
+                RefusalKind::NamespaceTerminating => wait(Reason::NamespaceTerminating, message),
+                RefusalKind::Transient => wait(Reason::PodNotCreated, message),
+            };
+        }
+        let record = &self.records[&id];
+        if record.num_vacates > 0 && record.attempt > 0 {
+            let text = format!("the job was evicted; attempt {} follows", record.attempt + 1);
+            return wait(Reason::Evicted, text);
+        }
+        wait(Reason::Submitted, "the job's pod is about to be made".into())
+    }
+
+    /// What follows: the status, and the effects that go with it.
+    fn conclude(mut self, answers: Vec<Effect>) -> Decision {
+        let created = self.create_pods();
+        let mut after = self.end_pods();
+        after.extend(answers);
+        let ttl = self.expire();
+        let status = summary::status(&self);
+        let committed = self.observed.job.status.as_ref();
+        let changed = committed != Some(&status);
+        // The first pod of a one-proc job may be made before its first status: it is a pure function of the job.
+        let first = committed.is_none_or(|status| status.counts.is_none())
+            && self.records.len() == 1
+            && self.noticed.commands.is_empty()
+            && self.observed.refusal.is_none();
+        let (before, pods) = if first { (created, Vec::new()) } else { (Vec::new(), created) };
+        after.extend(pods);
+        after.extend(ttl);
+        let urgent = !after.is_empty() || summary::is_final(&status) || answers_people(committed, &status);
+        let since = self.observed.uncommitted_since.unwrap_or(self.observed.now);
+        let due = since.saturating_add(COALESCE).unwrap_or(self.observed.now);
+        let because = status.because.clone();
+        if changed && !urgent && due > self.observed.now {
+            self.wake_at(Some(due));
+            return Decision { before, deferred: true, wake: self.wake, because, ..Decision::default() };
+        }
+        if changed {
+            after.extend(self.journal.mirrored());
+        }
+        let status = changed.then_some(status);
+        Decision { before, status, deferred: false, after, wake: self.wake, because }
+    }
+
+    fn create_pods(&mut self) -> Vec<Effect> {
+        let ids: Vec<u32> = self.records.keys().copied().collect();
+        ids.into_iter().filter_map(|id| self.create_pod(id)).collect()
+    }
+
+    fn create_pod(&mut self, id: u32) -> Option<Effect> {
+        let record = &self.records[&id];
+        if record.status != ProcStatus::Idle
+            || self.current_pod(id).is_some()
+            || self.live_predecessor(id).is_some()
+        {
+            return None;
+        }
+        let now = self.observed.now;
+        if let Some(refusal) = self.observed.refusal.as_ref().filter(|refusal| refusal.retry > now) {
+            self.wake_at(Some(refusal.retry));
+            return None;
+        }
+        let entered = record.entered_status.as_ref().map_or(now, |time| time.0);
+        let begin = entered.saturating_add(backoff(record.unstarted)).unwrap_or(now);
+        if begin > now {
+            self.wake_at(Some(begin));
+            return None;
+        }
+        let pod = self.pod_of(id).ok()?;
+        Some(Effect::CreatePod(Box::new(pod)))
+    }
+
+    fn pod_of(&self, id: u32) -> Result<k8s_openapi::api::core::v1::Pod, String> {
+        let record = &self.records[&id];
+        let delivery =
+            if record.starter_copied { Delivery::InitContainer } else { self.settings.delivery };
+        let attempt =
+            Attempt { cluster_id: self.cluster_id, proc: id, number: record.attempt, delivery };
+        pod::pod_for(&self.observed.job, self.settings, attempt)
+    }
+
+    fn buildable(&self, id: u32) -> Result<(), String> {
+        self.pod_of(id).map(|_| ())
+    }
+
+    /// Stops pods that nobody wants any more, and lets go of those that are accounted.
+    fn end_pods(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for pod in &self.observed.pods {
+            let Some(record) = self.records.get(&pod.proc) else { continue };
+            let current = pod.attempt == record.attempt && !over(record);
+            let accounted = pod.ended() && !current;
+            if accounted {
+                effects.extend(release(pod));
+            }
+            let delete = || Effect::DeletePod { name: pod.name.clone(), uid: pod.uid.clone() };
+            if pod.deleting.is_some() {
+                continue;
+            }
+            let unwanted = matches!(record.status, ProcStatus::Held | ProcStatus::Removed)
+                || pod.attempt < record.attempt
+                || record.status == ProcStatus::Completed;
+            if !pod.ended() {
+                if unwanted {
+                    effects.push(delete());
+                }
+                continue;
+            }
+            let finished = pod.finished().or(pod.created).unwrap_or(self.observed.now);
+            let term = if matches!(pod.phase, crate::facts::Phase::Running) {
+                Some(FOREIGN_GRACE)
+            } else if pod.attempt < record.attempt && record.status != ProcStatus::Held {
+                Some(KEEP_ENDED)
+            } else {
+                None
+            };
+            if let Some(end) = term.and_then(|term| finished.saturating_add(term).ok()) {
+                if end <= self.observed.now {
+                    effects.push(delete());
+                } else {
+                    self.wake = Some(self.wake.map_or(end, |wake| wake.min(end)));
+                }
+            }
+        }
+        effects
+    }
+
+    /// Deletes the job when its time after the end is over.
+    fn expire(&mut self) -> Option<Effect> {
+        let ttl = self.observed.job.spec.ttl_seconds_after_finished?;
+        let committed = self.observed.job.status.as_ref()?.completion_time.as_ref()?.0;
+        let end = committed.saturating_add(SignedDuration::from_secs(ttl)).ok()?;
+        if end > self.observed.now {
+            self.wake_at(Some(end));
+            return None;
+        }
+        Some(Effect::DeleteJob)
+    }
+
+    fn current_pod(&self, id: u32) -> Option<&'a PodFacts> {
+        let attempt = self.records[&id].attempt;
+        self.observed.pods.iter().find(|pod| pod.proc == id && pod.attempt == attempt)
+    }
+
+    fn live_predecessor(&self, id: u32) -> Option<&'a PodFacts> {
+        let attempt = self.records[&id].attempt;
+        self.observed.pods.iter().find(|pod| pod.proc == id && pod.attempt < attempt && !pod.ended())
+    }
+
+    pub(crate) fn wake_at(&mut self, time: Option<Timestamp>) {
+        if let Some(time) = time {
+            self.wake = Some(self.wake.map_or(time, |wake| wake.min(time)));
+        }
+    }
+
+    /// The time of the decision, for stamps.
+    pub(crate) fn now(&self) -> Time {
+        Time(self.observed.now)
+    }
+}
+
+/// A hold whose pod has not ended yet.
+pub(crate) fn is_stopping(record: &ProcRecord) -> bool {
+    record.hold.as_ref().is_some_and(|hold| hold.stopping)
+}
+
+/// The proc's end is committed with this record.
+fn over(record: &ProcRecord) -> bool {
+    match record.status {
+        ProcStatus::Completed => true,
+        ProcStatus::Removed => record.remove.as_ref().is_none_or(|remove| !remove.stopping),
+        ProcStatus::Held => !is_stopping(record),
+        ProcStatus::Idle | ProcStatus::Running | ProcStatus::Suspended => false,
+    }
+}
+
+/// The state of some proc changed by what a person wants, who is waiting to see it.
+fn answers_people(
+    committed: Option<&duj_api::DockerUniverseJobStatus>,
+    status: &duj_api::DockerUniverseJobStatus,
+) -> bool {
+    committed.is_some_and(|committed| {
+        committed.noticed != status.noticed
+            || committed.counts.map(|counts| counts.held) != status.counts.map(|counts| counts.held)
+    })
+}
+
+/// The wait before another attempt, after so many that did not begin.
+fn backoff(unstarted: u32) -> SignedDuration {
+    let seconds = (1i64 << unstarted.saturating_sub(1).min(20)) - 1;
+    SignedDuration::from_secs(seconds.min(LONGEST_BACKOFF))
+}

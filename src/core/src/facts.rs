@@ -1,0 +1,229 @@
+//! One pod as the decision sees it: only the facts that a decision reads, in `HTCondor`-neutral words.
+//!
+//! Whatever others wrote on a pod (labels, annotations, statuses) is read here, once, without panic: what cannot be
+//! understood is absent. Invariant: a pod is ours only by its controller owner's UID and a readable proc and attempt.
+
+use duj_api::names;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// Where a pod is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "Kubernetes' own words")]
+pub enum Phase {
+    #[default]
+    Pending,
+    Running,
+    Succeeded,
+    Failed,
+    Unknown,
+}
+
+/// A container's state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerFacts {
+    /// Why it waits: reason and message.
+    pub waiting: Option<(String, String)>,
+    /// Since when it runs.
+    pub running: Option<Timestamp>,
+    /// How it ended.
+    pub terminated: Option<Terminated>,
+    /// The kubelet's last word on its readiness.
+    pub ready: bool,
+    /// The runtime's identifier of the image.
+    pub image_id: String,
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terminated {
+    /// Exit status as the runtime reports it.
+    pub exit_code: i32,
+    /// `Completed`, `Error`, `OOMKilled`, `StartError`, …
+    pub reason: String,
+    /// The termination message.
+    pub message: String,
+    /// When it began to run; absent where the runtime never started it.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub finished: Option<Timestamp>,
+}
+
+/// What is known about one pod of a job.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodFacts {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// UID of the job that controls it.
+    pub owner: String,
+    /// `ProcId`.
+    pub proc: u32,
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// `ClusterId` that it was made with.
+    pub cluster_id: Option<i64>,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+    /// Its node, once bound.
+    pub node: Option<String>,
+    /// Its node's address.
+    pub host_ip: Option<String>,
+    /// When it was bound to its node.
+    pub scheduled: Option<Timestamp>,
+    /// The scheduler's words why it is not bound.
+    pub unschedulable: Option<String>,
+    /// Set where its deletion was asked for.
+    pub deleting: Option<Timestamp>,
+    /// Its deletion was confirmed by its kubelet, or forced.
+    pub deleted_at_once: bool,
+    /// Our finalizer is on it.
+    pub unaccounted: bool,
+    /// Its phase.
+    pub phase: Phase,
+    /// The pod's own reason and message (`Evicted`, `OutOfcpu`, …).
+    pub reason: String,
+    /// See `reason`.
+    pub message: String,
+    /// Condition `DisruptionTarget`: reason and message.
+    pub disruption: Option<(String, String)>,
+    /// Condition `Ready` is false although the kubelet's last word was that the job's container is ready: the node
+    /// controller wrote it, because the node does not answer. Since when.
+    pub unreachable: Option<Timestamp>,
+    /// The user's container.
+    pub job: ContainerFacts,
+    /// The init container that copies the starter, where there is one.
+    pub prepare: Option<ContainerFacts>,
+    /// The kubelet's last warning about volumes that it cannot mount, where the shell has looked.
+    pub trouble: Option<String>,
+}
+
+impl PodFacts {
+    /// Reads a pod. `None` for one that is not a job's: no controller, or no readable proc and attempt.
+    pub fn read(pod: &Pod) -> Option<Self> {
+        let owner = pod
+            .metadata
+            .owner_references
+            .iter()
+            .flatten()
+            .find(|owner| owner.controller == Some(true) && owner.kind == "DockerUniverseJob")?;
+        let label = |name: &str| pod.metadata.labels.as_ref().and_then(|labels| labels.get(name));
+        let spec_node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+        let mut facts = Self {
+            name: pod.metadata.name.clone()?,
+            uid: pod.metadata.uid.clone()?,
+            owner: owner.uid.clone(),
+            proc: label(names::LABEL_PROC_ID)?.parse().ok()?,
+            attempt: label(names::LABEL_ATTEMPT)?.parse().ok()?,
+            cluster_id: label(names::LABEL_CLUSTER_ID).and_then(|text| text.parse().ok()),
+            created: pod.metadata.creation_timestamp.as_ref().map(|time| time.0),
+            node: spec_node.filter(|name| !name.is_empty()),
+            deleting: pod.metadata.deletion_timestamp.as_ref().map(|time| time.0),
+            deleted_at_once: pod.metadata.deletion_timestamp.is_some()
+                && pod.metadata.deletion_grace_period_seconds == Some(0),
+            unaccounted: pod
+                .metadata
+                .finalizers
+                .iter()
+                .flatten()
+                .any(|finalizer| finalizer == names::FINALIZER_ACCOUNTED),
+            ..Self::default()
+        };
+        if let Some(status) = &pod.status {
+            facts.read_status(status);
+        }
+        Some(facts)
+    }
+
+    fn read_status(&mut self, status: &PodStatus) {
+        self.phase = match status.phase.as_deref() {
+            Some("Running") => Phase::Running,
+            Some("Succeeded") => Phase::Succeeded,
+            Some("Failed") => Phase::Failed,
+            Some("Unknown") => Phase::Unknown,
+            _ => Phase::Pending,
+        };
+        self.reason = status.reason.clone().unwrap_or_default();
+        self.message = status.message.clone().unwrap_or_default();
+        self.host_ip = status.host_ip.clone();
+        let job = status.container_statuses.iter().flatten().find(|c| c.name == names::CONTAINER_JOB);
+        self.job = job.map(container).unwrap_or_default();
+        self.prepare = status
+            .init_container_statuses
+            .iter()
+            .flatten()
+            .find(|c| c.name == names::CONTAINER_PREPARE)
+            .map(container);
+        for condition in status.conditions.iter().flatten() {
+            let holds = condition.status == "True";
+            let since = condition.last_transition_time.as_ref().map(|time| time.0);
+            let words = || {
+                let reason = condition.reason.clone().unwrap_or_default();
+                (reason, condition.message.clone().unwrap_or_default())
+            };
+            match condition.type_.as_str() {
+                "PodScheduled" if holds => self.scheduled = since,
+                "PodScheduled" => self.unschedulable = Some(words().1).filter(|text| !text.is_empty()),
+                "DisruptionTarget" if holds => self.disruption = Some(words()),
+                "Ready" if !holds && self.job.ready && self.job.running.is_some() => {
+                    self.unreachable = since.or(self.created);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The attempt is over: nothing of it runs, or can run again (rule 2 of the design's `decide()`).
+    pub fn ended(&self) -> bool {
+        self.job.terminated.is_some()
+            || matches!(self.phase, Phase::Succeeded | Phase::Failed)
+            || (self.deleting.is_some() && self.node.is_none())
+            || (self.deleted_at_once && self.unreachable.is_some())
+    }
+
+    /// The user's container is running, or ran.
+    pub fn started(&self) -> Option<Timestamp> {
+        let recorded = self.job.terminated.as_ref().and_then(|end| end.started);
+        self.job.running.or(recorded)
+    }
+
+    /// When it ended, as far as somebody said so.
+    pub fn finished(&self) -> Option<Timestamp> {
+        self.job.terminated.as_ref().and_then(|end| end.finished)
+    }
+
+    /// `HTCondor`'s name for where it runs: `<slot>@<machine>`; our slots are pods.
+    pub fn slot(&self) -> String {
+        format!("{}@{}", self.name, self.node.as_deref().unwrap_or("unknown"))
+    }
+
+    /// Address of its machine, in `HTCondor`'s notation.
+    pub fn address(&self) -> String {
+        let host = self.host_ip.as_deref().unwrap_or("0.0.0.0");
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        format!("<{host}:10250?alias={}>", self.node.as_deref().unwrap_or("unknown"))
+    }
+}
+
+fn container(status: &ContainerStatus) -> ContainerFacts {
+    // A runtime that never started the container reports the epoch.
+    let real = |time: &Option<Time>| time.as_ref().map(|time| time.0).filter(|time| time.as_second() > 0);
+    let state = status.state.as_ref();
+    ContainerFacts {
+        waiting: state.and_then(|state| state.waiting.as_ref()).map(|waiting| {
+            (waiting.reason.clone().unwrap_or_default(), waiting.message.clone().unwrap_or_default())
+        }),
+        running: state.and_then(|state| state.running.as_ref()).and_then(|r| real(&r.started_at)),
+        terminated: state.and_then(|state| state.terminated.as_ref()).map(|end| Terminated {
+            exit_code: end.exit_code,
+            reason: end.reason.clone().unwrap_or_default(),
+            message: end.message.clone().unwrap_or_default(),
+            started: real(&end.started_at),
+            finished: real(&end.finished_at),
+        }),
+        ready: status.ready,
+        image_id: status.image_id.clone(),
+    }
+}

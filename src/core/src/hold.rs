@@ -1,0 +1,104 @@
+//! `HTCondor`'s hold codes and the words that go with them (§3.1 of the semantics), in one place.
+//!
+//! Invariant: what the execution side holds for has the prefix `Error from <slot>@<host>: ` (§3.2); what the user or the
+//! queue holds for has none. A reason is one line.
+
+use duj_api::status::Hold;
+
+/// Held by the user.
+pub const USER_REQUEST: i32 = 1;
+/// The job's process could not be made.
+pub const FAILED_TO_CREATE_PROCESS: i32 = 6;
+/// Submitted on hold.
+pub const SUBMITTED_ON_HOLD: i32 = 15;
+/// The job outgrew a limit: subcode [`MEMORY`] or [`DISK`].
+pub const JOB_OUT_OF_RESOURCES: i32 = 34;
+/// The image cannot be had.
+pub const INVALID_DOCKER_IMAGE: i32 = 35;
+/// Subcode: memory.
+pub const MEMORY: i32 = 102;
+/// Subcode: scratch.
+pub const DISK: i32 = 104;
+
+/// A hold that is in force.
+pub fn hold(code: i32, subcode: i32, reason: impl Into<String>) -> Hold {
+    let reason: String = reason.into();
+    let reason = crate::userlog::Line::new(&reason).as_str().to_owned();
+    Hold { code, subcode, reason, stopping: false }
+}
+
+/// Held by a person; `by` as they name themselves.
+pub fn by_user(reason: Option<&str>, subcode: i32, by: Option<&str>) -> Hold {
+    hold(USER_REQUEST, subcode, reason.map_or_else(|| via("condor_hold", by), str::to_owned))
+}
+
+/// `HTCondor`'s words for a command given by a person.
+pub fn via(command: &str, by: Option<&str>) -> String {
+    by.map_or_else(|| format!("via {command}"), |user| format!("via {command} (by user {user})"))
+}
+
+/// `hold: true` at creation.
+pub fn submitted() -> Hold {
+    hold(SUBMITTED_ON_HOLD, 0, "submitted on hold at user's request")
+}
+
+/// `limit` is in MiB, `peak` in bytes, 0 where unknown.
+pub fn out_of_memory(limit: i64, peak: u64) -> Hold {
+    let peak = peak.div_ceil(1 << 20);
+    let measured = if peak > 0 { format!(" (peak {peak} Mb)") } else { String::new() };
+    hold(
+        JOB_OUT_OF_RESOURCES,
+        MEMORY,
+        format!("Docker job has gone over memory limit of {limit} Mb{measured}. Consider increasing requestMemory"),
+    )
+}
+
+/// Both in bytes.
+pub fn out_of_disk(used: u64, limit: u64) -> Hold {
+    let kib = |bytes: u64| bytes.div_ceil(1024);
+    hold(
+        JOB_OUT_OF_RESOURCES,
+        DISK,
+        format!(
+            "Job has exceeded allocated disk ({} KiB used of {} KiB in its scratch directory). Consider increasing the value of requestDisk.",
+            kib(used.max(limit)),
+            kib(limit)
+        ),
+    )
+}
+
+/// The starter could not start the command.
+pub fn not_started(errno: i32, message: &str) -> Hold {
+    hold(FAILED_TO_CREATE_PROCESS, errno, message)
+}
+
+/// The runtime could not start the container.
+pub fn start_error(message: &str) -> Hold {
+    hold(FAILED_TO_CREATE_PROCESS, 0, format!("Error running docker job: {message}"))
+}
+
+/// The image cannot be had, in the runtime's words.
+pub fn image(image: &str, message: &str) -> Hold {
+    hold(INVALID_DOCKER_IMAGE, 0, format!("Cannot pull image {image} {message}"))
+}
+
+/// The API server does not take the pod, or the pod cannot be made from the job.
+pub fn refused(message: &str) -> Hold {
+    hold(FAILED_TO_CREATE_PROCESS, 0, format!("Error creating the job's pod: {message}"))
+}
+
+/// Whether a mended job goes on by itself: any code but the user's own.
+pub fn is_fault(hold: &Hold) -> bool {
+    hold.code != USER_REQUEST && hold.code != SUBMITTED_ON_HOLD
+}
+
+/// `Error from <slot>: <message>`, for what the execution side holds for.
+pub fn from_slot(slot: &str, hold: Hold) -> Hold {
+    let reason = format!("Error from {slot}: {}", hold.reason);
+    Hold { reason: crate::userlog::Line::new(&reason).as_str().to_owned(), ..hold }
+}
+
+/// The message without its prefix, for event 021, which names the slot itself.
+pub fn without_prefix<'a>(slot: &str, reason: &'a str) -> &'a str {
+    reason.strip_prefix("Error from ").and_then(|rest| rest.strip_prefix(slot)).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(reason)
+}

@@ -1,0 +1,284 @@
+//! The life of one proc: every transition between `HTCondor`'s states, each with its events and its stamps.
+//!
+//! Invariant: a proc's record changes only here, together with the events that tell of it; `attempt` grows with each
+//! attempt that is over, and never names one that may still be alive.
+
+use crate::{
+    facts::PodFacts,
+    fate::{self, End, Fate, vacate},
+    hold,
+    journal::{Journal, Run},
+    pod::Requests,
+    userlog::{Exit, Line},
+};
+use duj_api::status::{Hold, ProcRecord, ProcStatus, Remove};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// One proc while a decision is made about it.
+pub(crate) struct Proc<'a> {
+    /// `ProcId`.
+    pub(crate) id: u32,
+    /// Its record, as it will be committed.
+    pub(crate) record: &'a mut ProcRecord,
+    /// The log it writes to.
+    pub(crate) journal: &'a mut Journal,
+    /// The pod of its current attempt, where there is one.
+    pub(crate) pod: Option<&'a PodFacts>,
+    /// What it asks for, where that could be read.
+    pub(crate) requests: Option<&'a Requests>,
+    /// Now.
+    pub(crate) now: Timestamp,
+}
+
+impl Proc<'_> {
+    fn enter(&mut self, status: ProcStatus, at: Timestamp) {
+        if self.record.status != status || self.record.entered_status.is_none() {
+            self.record.status = status;
+            self.record.entered_status = Some(Time(at));
+        }
+    }
+
+    /// A new proc: Idle, or submitted on hold.
+    pub(crate) fn submit(&mut self, on_hold: bool, created: Timestamp) {
+        self.journal.submitted(self.id, created);
+        self.enter(ProcStatus::Idle, created);
+        if on_hold {
+            self.hold_now(hold::submitted(), created);
+        }
+    }
+
+    /// The pod of the current attempt says something new.
+    pub(crate) fn follow(&mut self) {
+        let Some(pod) = self.pod else { return self.without_pod() };
+        match self.record.status {
+            ProcStatus::Completed => {}
+            ProcStatus::Held | ProcStatus::Removed => {
+                if pod.ended() {
+                    self.stopped();
+                }
+            }
+            ProcStatus::Idle | ProcStatus::Running | ProcStatus::Suspended => {
+                if pod.ended() {
+                    self.conclude(pod);
+                } else if let Some(started) = pod.job.running {
+                    self.execute(pod, started);
+                    self.watch_connection(pod);
+                }
+            }
+        }
+    }
+
+    fn without_pod(&mut self) {
+        match self.record.status {
+            ProcStatus::Held | ProcStatus::Removed => self.stopped(),
+            ProcStatus::Running | ProcStatus::Suspended => {
+                self.evict(vacate::STARTER_ERROR, "the job's pod disappeared", None);
+            }
+            ProcStatus::Idle | ProcStatus::Completed => {}
+        }
+    }
+
+    fn execute(&mut self, pod: &PodFacts, at: Timestamp) {
+        if self.record.status == ProcStatus::Idle {
+            self.journal.executing(self.id, at, pod, self.requests);
+            self.record.num_job_starts += 1;
+            self.record.unstarted = 0;
+            self.enter(ProcStatus::Running, at);
+        }
+    }
+
+    fn watch_connection(&mut self, pod: &PodFacts) {
+        match (pod.unreachable, self.record.disconnected) {
+            (Some(since), false) => {
+                self.journal.disconnected(self.id, since, pod);
+                self.record.disconnected = true;
+            }
+            (None, true) => {
+                self.journal.reconnected(self.id, self.now, pod);
+                self.record.disconnected = false;
+            }
+            _ => {}
+        }
+    }
+
+    /// The attempt is over by what its pod says.
+    fn conclude(&mut self, pod: &PodFacts) {
+        let end = self.end_of(pod);
+        let at = self.end_time(pod, &end);
+        if let Some(started) = began(pod, &end) {
+            self.execute(pod, started);
+        }
+        match &end.fate {
+            Fate::Exited(code) => self.complete(Exit::Code(*code), pod, &end, at),
+            Fate::Signalled(number) => {
+                let exit = Exit::Signal { number: *number, core: Line::new("") };
+                self.complete(exit, pod, &end, at);
+            }
+            Fate::Held(reason) => {
+                self.record.hold = Some(hold::from_slot(&pod.slot(), reason.clone()));
+                self.log_stop(Some(pod), Some(&end), at);
+                self.enter(ProcStatus::Held, at);
+                self.next_attempt();
+            }
+            Fate::Evicted(eviction) => self.evict(eviction.code, &eviction.reason, Some(&end)),
+            Fate::StarterFailed(message) => {
+                self.journal.starter_failed(self.id, at, message);
+                self.starter_failed();
+                self.evict(vacate::STARTER_ERROR, message, Some(&end));
+            }
+        }
+    }
+
+    fn complete(&mut self, exit: Exit, pod: &PodFacts, end: &End, at: Timestamp) {
+        (self.record.exit_code, self.record.exit_signal) = match &exit {
+            Exit::Code(code) => (Some(*code), None),
+            Exit::Signal { number, .. } => (None, Some(*number)),
+        };
+        let run = Run::of(Some(pod), Some(end), self.requests);
+        self.journal.terminated(self.id, at, exit, &run);
+        self.record.disconnected = false;
+        self.enter(ProcStatus::Completed, at);
+    }
+
+    /// The next attempt gets the starter by copying it.
+    pub(crate) fn starter_failed(&mut self) {
+        self.record.starter_copied = true;
+    }
+
+    /// Back to Idle, for another attempt.
+    pub(crate) fn evict(&mut self, code: i32, reason: &str, end: Option<&End>) {
+        let at = match (self.pod, end) {
+            (Some(pod), Some(end)) => self.end_time(pod, end),
+            _ => self.now,
+        };
+        if self.record.disconnected {
+            let slot = self.pod.map_or_else(String::new, PodFacts::slot);
+            self.journal.reconnect_failed(self.id, at, &slot, reason);
+            self.record.disconnected = false;
+        }
+        let run = Run::of(self.pod, end, self.requests);
+        self.journal.evicted(self.id, at, code, 0, reason, &run);
+        if self.record.status == ProcStatus::Idle {
+            self.record.unstarted += 1;
+        }
+        self.record.num_vacates += 1;
+        self.record.status = ProcStatus::Idle;
+        self.record.entered_status = Some(Time(at)); // from Idle too: the next attempt's wait counts from here
+        self.next_attempt();
+    }
+
+    fn next_attempt(&mut self) {
+        self.record.attempt += 1;
+    }
+
+    /// Holds a proc that is not at its end, in favour of any hold it has. Its pod, if it lives, is to be stopped.
+    pub(crate) fn hold(&mut self, reason: Hold) {
+        if self.lives() {
+            self.record.hold = Some(Hold { stopping: true, ..reason });
+            self.enter(ProcStatus::Held, self.now);
+        } else {
+            self.hold_now(reason, self.now);
+        }
+    }
+
+    /// Holds a proc for what its pod's waiting came to.
+    pub(crate) fn hold_waiting(&mut self, reason: Hold) {
+        let slot = self.pod.map_or_else(String::new, PodFacts::slot);
+        self.hold(hold::from_slot(&slot, reason));
+    }
+
+    fn hold_now(&mut self, reason: Hold, at: Timestamp) {
+        self.journal.held(self.id, at, &reason);
+        self.record.hold = Some(reason);
+        self.record.num_holds += 1;
+        self.enter(ProcStatus::Held, at);
+        // A pod of this attempt may be on its way (its creation was never answered): it is not this proc's any more.
+        self.next_attempt();
+    }
+
+    /// Releases a held proc whose pod has ended.
+    pub(crate) fn release(&mut self, reason: &str) {
+        self.journal.released(self.id, self.now, reason);
+        self.record.hold = None;
+        self.record.unstarted = 0;
+        self.record.exit_code = None;
+        self.record.exit_signal = None;
+        self.enter(ProcStatus::Idle, self.now);
+    }
+
+    /// Removes a proc that is not at its end.
+    pub(crate) fn remove(&mut self, reason: &str) {
+        let stopping = self.lives();
+        let reason = Line::new(reason).as_str().to_owned();
+        if !stopping {
+            self.journal.aborted(self.id, self.now, &reason);
+        }
+        self.record.hold = None;
+        self.record.remove = Some(Remove { reason, stopping });
+        self.enter(ProcStatus::Removed, self.now);
+    }
+
+    fn lives(&self) -> bool {
+        self.pod.is_some_and(|pod| !pod.ended())
+    }
+
+    /// The pod of a proc that was to be stopped has ended, or is gone.
+    fn stopped(&mut self) {
+        let pod = self.pod;
+        let end = pod.map(|pod| self.end_of(pod));
+        let at = pod.zip(end.as_ref()).map_or(self.now, |(pod, end)| self.end_time(pod, end));
+        if self.record.status == ProcStatus::Removed {
+            let Some(remove) = self.record.remove.clone().filter(|remove| remove.stopping) else { return };
+            if pod.is_some_and(|pod| pod.node.is_some()) {
+                let run = Run::of(pod, end.as_ref(), self.requests);
+                self.journal.evicted(self.id, at, vacate::JOB_REMOVED, 0, &remove.reason, &run);
+            }
+            self.journal.aborted(self.id, at, &remove.reason);
+            self.record.remove = Some(Remove { stopping: false, ..remove });
+            self.record.disconnected = false;
+            return;
+        }
+        if self.record.hold.as_ref().is_some_and(|hold| hold.stopping) {
+            self.log_stop(pod, end.as_ref(), at);
+            self.record.disconnected = false;
+            self.next_attempt();
+        }
+    }
+
+    /// 021 (for what the execution side holds for), 004 (where the attempt had a node), 012.
+    fn log_stop(&mut self, pod: Option<&PodFacts>, end: Option<&End>, at: Timestamp) {
+        let Some(held) = self.record.hold.clone() else { return };
+        let held = Hold { stopping: false, ..held };
+        if let Some(pod) = pod.filter(|pod| pod.node.is_some()) {
+            if hold::is_fault(&held) {
+                self.journal.remote_error(self.id, at, &pod.slot(), &held);
+            }
+            let run = Run::of(Some(pod), end, self.requests);
+            self.journal.evicted(self.id, at, held.code, held.subcode, &held.reason, &run);
+        }
+        self.journal.held(self.id, at, &held);
+        self.record.num_holds += 1;
+        self.record.hold = Some(held);
+    }
+
+    fn end_of(&self, pod: &PodFacts) -> End {
+        let memory = self.requests.map_or(0, Requests::memory_mib);
+        fate::of(pod, memory, self.requests.and_then(|requests| requests.disk_bytes))
+    }
+
+    fn end_time(&self, pod: &PodFacts, end: &End) -> Timestamp {
+        let recorded = end.record.as_ref().and_then(|record| record.ended);
+        let recorded = recorded.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        recorded.or_else(|| pod.finished()).or(pod.deleting).unwrap_or(self.now).min(self.now)
+    }
+}
+
+/// When the user's command was started (or `HTCondor` would say that it was), if it was.
+fn began(pod: &PodFacts, end: &End) -> Option<Timestamp> {
+    let recorded = end.record.as_ref().and_then(|record| record.started);
+    let recorded = recorded.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    // A container that the runtime could not start was still "about to execute" (§2.1 step 3).
+    let tried = pod.job.terminated.as_ref().and_then(|end| end.finished);
+    recorded.or_else(|| pod.started()).or(tried)
+}

@@ -1,0 +1,118 @@
+//! What a decision is made from, and what it comes to.
+//!
+//! Invariant: [`Observed`] is complete (it holds every fact that `decide` reads, the time included), and a
+//! [`Decision`] is plain data: nothing happens by making one.
+
+use crate::facts::PodFacts;
+use duj_api::{
+    DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, DockerUniverseJobStatus,
+    status::Because,
+};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+
+/// All facts about one job.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The job with its committed status.
+    pub job: DockerUniverseJob,
+    /// Its pods, of any attempt.
+    pub pods: Vec<PodFacts>,
+    /// Commands for it that are not answered yet, oldest first.
+    pub commands: Vec<DockerUniverseCommand>,
+    /// The cluster id for a job that has none yet.
+    pub fresh_cluster_id: i64,
+    /// The API server's last refusal to create the pod that is due.
+    pub refusal: Option<Refusal>,
+    /// Since when a change has been waiting to be committed.
+    pub uncommitted_since: Option<Timestamp>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// Why the API server did not create a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What kind of answer it was.
+    pub kind: RefusalKind,
+    /// The server's words.
+    pub message: String,
+    /// When to try again.
+    pub retry: Timestamp,
+}
+
+/// Kinds of refusals, by what helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// A quota is used up: wait until something else ends.
+    Quota,
+    /// The namespace is being deleted: end quietly.
+    NamespaceTerminating,
+    /// The server will say the same again until job or cluster change: hold.
+    Permanent,
+    /// The server was busy or did not answer: try again.
+    Transient,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Default)]
+pub struct Decision {
+    /// Effects that may come before the status is written: only what is a pure function of the job.
+    pub before: Vec<Effect>,
+    /// The status to write now, if any.
+    pub status: Option<DockerUniverseJobStatus>,
+    /// A change is due, but may wait for more of them.
+    pub deferred: bool,
+    /// Effects that depend on the written status.
+    pub after: Vec<Effect>,
+    /// When to decide again if nothing happens.
+    pub wake: Option<Timestamp>,
+    /// What the job waits for, or how it ended.
+    pub because: Option<Because>,
+}
+
+/// One thing to do to the cluster. Each is idempotent, and keyed by UID.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Make the pod of an attempt; one that is there already is adopted if it is ours.
+    CreatePod(Box<Pod>),
+    /// Stop a pod with the grace it was made with.
+    DeletePod {
+        /// Its name.
+        name: String,
+        /// Its UID: a pod of that name with another UID is not touched.
+        uid: String,
+    },
+    /// Take our finalizer off a pod whose end is accounted.
+    ReleasePod {
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+    },
+    /// Answer a command.
+    Answer {
+        /// Its name.
+        name: String,
+        /// The answer.
+        status: DockerUniverseCommandStatus,
+    },
+    /// Delete a command that was answered a while ago.
+    ForgetCommand {
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+    },
+    /// Delete the job: its time after the end is over.
+    DeleteJob,
+    /// Tell a person by a Kubernetes Event, best effort.
+    Event {
+        /// `Warning` rather than `Normal`.
+        warning: bool,
+        /// One word.
+        reason: &'static str,
+        /// One line.
+        note: String,
+    },
+}

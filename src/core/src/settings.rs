@@ -1,0 +1,64 @@
+//! What the installation decides for all jobs (the chart's values), as plain values.
+
+use duj_api::Quantity;
+
+/// How the starter gets into a job's pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// The operator's image as an image volume: costs a pod nothing.
+    ImageVolume,
+    /// The init container `prepare` copies it: works everywhere.
+    InitContainer,
+}
+
+/// The installation's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Reference of the operator's own image, which carries the starter.
+    pub image: String,
+    /// Secrets, in each job's namespace, with credentials for that image.
+    pub starter_pull_secrets: Vec<String>,
+    /// How the starter gets into a pod at first.
+    pub delivery: Delivery,
+    /// A pod for which that failed is made again the other way.
+    pub delivery_may_change: bool,
+    /// `requestCpus` where a job has none.
+    pub default_cpus: Quantity,
+    /// `requestMemory` where a job has none.
+    pub default_memory: Quantity,
+    /// `requestDisk` where a job has none; no limit where this is `None` too.
+    pub default_disk: Option<Quantity>,
+    /// Name of the extended resource that `requestGpus` asks for.
+    pub gpu_resource: String,
+    /// `maxVacateTime` where a job has none, seconds.
+    pub default_max_vacate_time: i64,
+    /// User of jobs that name none; the platform's choice where `None`.
+    pub run_as_user: Option<i64>,
+    /// Group of jobs that name none.
+    pub run_as_group: Option<i64>,
+    /// Jobs may run as uid or gid 0.
+    pub allow_root: bool,
+    /// Seconds that a transient failure to pull an image is borne before the job is held.
+    pub image_patience: i64,
+}
+
+impl Default for Settings {
+    /// The chart's defaults, for tests.
+    fn default() -> Self {
+        Self {
+            image: "registry.example/docker-universe:0".into(),
+            starter_pull_secrets: Vec::new(),
+            delivery: Delivery::ImageVolume,
+            delivery_may_change: true,
+            default_cpus: Quantity("1".into()),
+            default_memory: Quantity("128Mi".into()),
+            default_disk: None,
+            gpu_resource: "nvidia.com/gpu".into(),
+            default_max_vacate_time: 600,
+            run_as_user: Some(65534),
+            run_as_group: Some(65534),
+            allow_root: false,
+            image_patience: 120,
+        }
+    }
+}

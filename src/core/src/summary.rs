@@ -1,0 +1,198 @@
+//! The status that is written: counts, conditions, `because` and the log's text, all derived from the procs' records.
+//!
+//! Invariant: the same records, the same status: no time in it ticks by itself, so nothing new is no write.
+
+use crate::{decide::Work, procs, userlog};
+use duj_api::{
+    DockerUniverseJobStatus,
+    condition::{self, Reason},
+    status::{Because, Counts, ProcRecord, ProcStatus, UserLog},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use std::fmt::Write as _;
+
+/// The log text in the status stays below this many bytes.
+const LOG_BOUND: usize = 64 * 1024;
+/// What leaves the status at once when the bound is reached.
+const LOG_PAGE: usize = 48 * 1024;
+
+/// The status as of this decision.
+pub(crate) fn status(work: &Work<'_>) -> DockerUniverseJobStatus {
+    let committed = work.observed.job.status.clone().unwrap_or_default();
+    let counts = procs::count(&work.records);
+    let mut because = because(work, &counts);
+    keep_since(&mut because, committed.because.as_ref(), &work.now());
+    let finished = counts.total > 0 && counts.completed + counts.removed == counts.total && !removing(work);
+    DockerUniverseJobStatus {
+        observed_generation: work.observed.job.metadata.generation,
+        cluster_id: Some(work.cluster_id),
+        conditions: conditions(work, &committed.conditions, &counts, &because, finished),
+        counts: Some(counts),
+        procs: procs::group(&work.records),
+        user_log: Some(log(work, committed.user_log)),
+        noticed: Some(work.noticed.clone()),
+        completion_time: finished.then(|| {
+            let last = work.records.values().filter_map(|record| record.entered_status.clone());
+            committed.completion_time.clone().or(last.max()).unwrap_or_else(|| work.now())
+        }),
+        because: Some(because),
+    }
+}
+
+/// Whether nothing more will happen to the job.
+pub(crate) fn is_final(status: &DockerUniverseJobStatus) -> bool {
+    status.completion_time.is_some()
+}
+
+fn removing(work: &Work<'_>) -> bool {
+    let stopping = |record: &ProcRecord| record.remove.as_ref().is_some_and(|remove| remove.stopping);
+    work.records.values().any(stopping)
+}
+
+fn keep_since(because: &mut Because, committed: Option<&Because>, now: &Time) {
+    let same = committed.filter(|known| known.reason == because.reason);
+    if let Some(since) = same.and_then(|known| known.since.clone()) {
+        because.since = Some(since);
+    }
+    if because.since.is_none() {
+        because.since = Some(now.clone());
+    }
+}
+
+/// What most concerns the job's owner: first what waits for them, then what waits by itself, then how it ended.
+fn because(work: &Work<'_>, counts: &Counts) -> Because {
+    let tell = |reason: Reason, message: String, since: Option<Time>| Because {
+        reason: reason.as_str().into(),
+        message,
+        since,
+    };
+    let first = |status: ProcStatus| work.records.iter().find(|(_, record)| record.status == status);
+    if let Some((id, record)) = first(ProcStatus::Held) {
+        let hold = record.hold.clone().unwrap_or_default();
+        let others = others(counts.held, "held");
+        let (reason, stopping) = if hold.stopping {
+            (Reason::Stopping, "; its pod is being stopped")
+        } else {
+            (Reason::Held, "")
+        };
+        let message = format!(
+            "job {}.{id} is held (code {} subcode {}): {}{stopping}{others}",
+            work.cluster_id, hold.code, hold.subcode, hold.reason
+        );
+        return tell(reason, message, record.entered_status.clone());
+    }
+    if let Some(because) = work.waits.values().next() {
+        return because.clone();
+    }
+    if let Some((id, record)) = work.records.iter().find(|(_, record)| record.disconnected) {
+        let message = format!(
+            "the node of job {}.{id} does not answer; the job may still run there, and no other attempt is begun until its end is known",
+            work.cluster_id
+        );
+        return tell(Reason::NodeNotAnswering, message, record.entered_status.clone().map(|_| work.now()));
+    }
+    if counts.running + counts.suspended > 0 {
+        let since = first(ProcStatus::Running).and_then(|(_, record)| record.entered_status.clone());
+        return tell(Reason::Running, "the job is running".into(), since);
+    }
+    if counts.idle > 0 {
+        return tell(Reason::Submitted, "the job's pod is about to be made".into(), None);
+    }
+    ended(work, counts)
+}
+
+fn others(count: i64, state: &str) -> String {
+    if count > 1 { format!(" ({} more are {state})", count - 1) } else { String::new() }
+}
+
+fn ended(work: &Work<'_>, counts: &Counts) -> Because {
+    let cluster = work.cluster_id;
+    let tell = |reason: Reason, message: String, record: &ProcRecord| Because {
+        reason: reason.as_str().into(),
+        message,
+        since: record.entered_status.clone(),
+    };
+    for (id, record) in &work.records {
+        if let Some(signal) = record.exit_signal.filter(|_| record.status == ProcStatus::Completed) {
+            return tell(Reason::Signalled, format!("job {cluster}.{id} died by signal {signal}"), record);
+        }
+        if let Some(code) = record.exit_code.filter(|code| *code != 0) {
+            return tell(Reason::ExitedNonZero, format!("job {cluster}.{id} exited with code {code}"), record);
+        }
+    }
+    let removed = work.records.iter().find(|(_, record)| record.status == ProcStatus::Removed);
+    if let Some((id, record)) = removed {
+        let remove = record.remove.clone().unwrap_or_default();
+        let (reason, words) = if remove.stopping {
+            (Reason::Stopping, "is being removed")
+        } else {
+            (Reason::Removed, "was removed")
+        };
+        return tell(reason, format!("job {cluster}.{id} {words}: {}", remove.reason), record);
+    }
+    let last = work.records.values().max_by_key(|record| record.entered_status.clone());
+    let message = format!("{} of {} completed with exit code 0", counts.completed, counts.total);
+    tell(Reason::Completed, message, last.unwrap_or(&ProcRecord::default()))
+}
+
+fn conditions(
+    work: &Work<'_>,
+    committed: &[Condition],
+    counts: &Counts,
+    because: &Because,
+    finished: bool,
+) -> Vec<Condition> {
+    let good = |record: &ProcRecord| {
+        record.status == ProcStatus::Completed && record.exit_code == Some(0)
+    };
+    let complete = finished && work.records.values().all(good);
+    let unfinished = counts.idle + counts.running + counts.suspended;
+    let stalled = (finished && !complete) || (!finished && unfinished == 0 && !stopping(work) && !removing(work));
+    let reconciling = !finished && !stalled;
+    [
+        (condition::FINISHED, finished),
+        (condition::COMPLETE, complete),
+        (condition::FAILED, finished && !complete),
+        (condition::HELD, counts.held > 0),
+        (condition::RECONCILING, reconciling),
+        (condition::STALLED, stalled),
+    ]
+    .into_iter()
+    .filter_map(|(type_, holds)| {
+        let known = committed.iter().find(|condition| condition.type_ == type_);
+        // Reconciling and Stalled are abnormal-true: absent when fine, for kstatus.
+        let optional = type_ == condition::RECONCILING || type_ == condition::STALLED;
+        if optional && !holds {
+            return None;
+        }
+        let status = if holds { "True" } else { "False" };
+        let same = known.filter(|condition| condition.status == status);
+        Some(Condition {
+            type_: type_.into(),
+            status: status.into(),
+            reason: because.reason.clone(),
+            message: because.message.clone(),
+            observed_generation: work.observed.job.metadata.generation,
+            last_transition_time: same
+                .map_or_else(|| work.now(), |condition| condition.last_transition_time.clone()),
+        })
+    })
+    .collect()
+}
+
+fn stopping(work: &Work<'_>) -> bool {
+    work.records.values().any(crate::decide::is_stopping)
+}
+
+fn log(work: &Work<'_>, committed: Option<UserLog>) -> UserLog {
+    let mut log = committed.unwrap_or_default();
+    for event in &work.journal.events {
+        // Writing to a string cannot fail.
+        let _ = write!(log.text, "{event}");
+        log.events += 1;
+    }
+    while let Some(end) = userlog::overflow(&log.text, LOG_BOUND, LOG_PAGE) {
+        log.text.drain(..end);
+    }
+    log
+}
