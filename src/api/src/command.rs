@@ -2,6 +2,7 @@
 //!
 //! Invariant: a command is immutable, is for the job that existed when it was made, and is answered once.
 
+use crate::rules;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -45,13 +46,15 @@ pub struct DockerUniverseCommandSpec {
     /// Reason in place of `HTCondor`'s own, for hold, release and remove.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = Rule::new(rules::NO_CONTROL).message(rules::NO_CONTROL_MESSAGE))]
     pub reason: Option<String>,
     /// Subcode of a hold (`condor_hold -subcode`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subcode: Option<i32>,
     /// Who gives the command, for the log. Where the installation checks it, it must be the user's own name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
+    #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = Rule::new(rules::NO_CONTROL).message(rules::NO_CONTROL_MESSAGE))]
     pub by: Option<String>,
 }
 

@@ -62,14 +62,14 @@ pub struct DockerUniverseJobSpec {
     pub override_entrypoint: Option<bool>,
     /// Arguments of the executable, each passed as it stands; no shell reads them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1024), inner(length(max = 65536)))]
-    #[x_kube(validation = Rule::new(rules::ARGUMENT_NUL).message(rules::ARGUMENT_NUL_MESSAGE))]
+    #[schemars(length(max = 1024), inner(length(max = 65536), regex(pattern = rules::ARGUMENT_WITHOUT_NUL)))]
     #[x_kube(validation = Rule::new(rules::ARGUMENTS_SIZE).message(rules::ARGUMENTS_SIZE_MESSAGE))]
     pub arguments: Vec<String>,
     /// Environment of the job, beside `HTCondor`'s own variables.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 512))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[x_kube(validation = Rule::new(rules::ENVIRONMENT_SIZE).message(rules::ENVIRONMENT_SIZE_MESSAGE))]
     pub environment: Vec<EnvironmentVariable>,
     /// Cores to reserve (a weight, not a cap, as in `HTCondor`).
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -118,9 +118,12 @@ pub struct ProcRecord {
     /// Number of the attempt that runs or comes next, from 0. Each attempt has its own pod.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempt: u32,
-    /// The pod of that attempt exists only once: attempts that were begun (`attempt` or `attempt + 1`).
+    /// How often its job began to run (`NumJobStarts`).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub num_job_starts: u32,
+    /// Attempts in a row that ended before the job began; each makes the next one wait longer.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unstarted: u32,
     /// How often it was held (`NumHolds`).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub num_holds: u32,

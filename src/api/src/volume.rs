@@ -45,11 +45,13 @@ pub struct VolumeMount {
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(validation = Rule::new(rules::MOUNT_ABSOLUTE).message(rules::MOUNT_ABSOLUTE_MESSAGE))]
     #[x_kube(validation = Rule::new(rules::MOUNT_RESERVED).message(rules::MOUNT_RESERVED_MESSAGE))]
+    #[x_kube(validation = Rule::new(rules::NO_CONTROL).message(rules::NO_CONTROL_MESSAGE))]
     pub mount_path: String,
     /// Path inside the volume, relative and without `..`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(validation = Rule::new(rules::SUB_PATH).message(rules::SUB_PATH_MESSAGE))]
+    #[x_kube(validation = Rule::new(rules::NO_CONTROL).message(rules::NO_CONTROL_MESSAGE))]
     pub sub_path: Option<String>,
     /// Mounted read-only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -14,7 +14,10 @@ use duj_api::{
     status::{Answer, ProcRecord, ProcStatus},
 };
 
-/// Carries out what has come in; returns the answers that are to be written.
+/// Commands that are carried out and not yet answered, at most: the status that notes them has a bound.
+const AT_ONCE: usize = 32;
+
+/// Carries out what has come in, in its order; returns the answers that are to be written.
 pub(crate) fn heed(work: &mut Work<'_>) -> Vec<Effect> {
     let commands = &work.observed.commands;
     let uid = |command: &DockerUniverseCommand| command.metadata.uid.clone().unwrap_or_default();
@@ -23,15 +26,20 @@ pub(crate) fn heed(work: &mut Work<'_>) -> Vec<Effect> {
     let mut noted: Vec<Answer> =
         work.noticed.commands.iter().filter(|answer| open.contains(&answer.uid)).cloned().collect();
     let mut effects = Vec::new();
+    let mut waits = false;
     for command in commands {
         let uid = uid(command);
-        let answer = match noted.iter().find(|answer| answer.uid == uid) {
-            Some(answer) => answer.clone(),
-            None => {
-                let Some(answer) = carry_out(work, command, &uid) else { continue };
-                noted.push(answer.clone());
-                answer
-            }
+        let known = noted.iter().find(|answer| answer.uid == uid).cloned();
+        // Behind a command that has to wait the others wait too: the last wish wins, not the one that could be done first.
+        waits |= known.is_none() && noted.len() >= AT_ONCE;
+        let answer = known.or_else(|| {
+            let answer = if waits { None } else { carry_out(work, command, &uid) };
+            noted.extend(answer.clone());
+            answer
+        });
+        let Some(answer) = answer else {
+            waits = true;
+            continue;
         };
         effects.push(Effect::Answer {
             name: command.metadata.name.clone().unwrap_or_default(),

@@ -37,6 +37,8 @@ const LONGEST_BACKOFF: i64 = 300;
 /// One decision in the making.
 pub(crate) struct Work<'a> {
     pub(crate) observed: &'a Observed,
+    /// The job's own pods.
+    pods: Vec<&'a PodFacts>,
     pub(crate) settings: &'a Settings,
     pub(crate) cluster_id: i64,
     pub(crate) records: BTreeMap<u32, ProcRecord>,
@@ -62,7 +64,13 @@ pub fn decide(observed: &Observed, settings: &Settings) -> Decision {
 
 /// The job is being deleted: its pods are the garbage collector's, and only our finalizer is in the way.
 fn release_all(observed: &Observed) -> Decision {
-    Decision { after: observed.pods.iter().filter_map(release).collect(), ..Decision::default() }
+    Decision { after: own_pods(observed).into_iter().filter_map(release).collect(), ..Decision::default() }
+}
+
+/// The pods that this very job controls, not those of one that had its name.
+fn own_pods(observed: &Observed) -> Vec<&PodFacts> {
+    let uid = observed.job.metadata.uid.as_deref().unwrap_or_default();
+    observed.pods.iter().filter(|pod| pod.owner == uid).collect()
 }
 
 fn release(pod: &PodFacts) -> Option<Effect> {
@@ -75,9 +83,10 @@ impl<'a> Work<'a> {
     fn resume(observed: &'a Observed, settings: &'a Settings) -> Self {
         let job = &observed.job;
         let status = job.status.clone().unwrap_or_default();
+        let pods = own_pods(observed);
         let cluster_id = status
             .cluster_id
-            .or_else(|| observed.pods.iter().find_map(|pod| pod.cluster_id))
+            .or_else(|| pods.iter().find_map(|pod| pod.cluster_id))
             .unwrap_or(observed.fresh_cluster_id);
         let alias = format!(
             "{}/{}",
@@ -91,18 +100,37 @@ impl<'a> Work<'a> {
             requests: pod::requests(&job.spec, settings),
             waits: BTreeMap::new(),
             wake: None,
+            pods,
             observed,
             settings,
             cluster_id,
         };
         let created = job.metadata.creation_timestamp.as_ref().map_or(observed.now, |time| time.0);
+        // What has a pod was not submitted on hold: the first pod came before the first status, and the hold after it.
+        let on_hold = job.spec.hold && work.pods.is_empty();
+        if work.noticed.shape.is_empty() {
+            work.noticed = Noticed { hold: on_hold, shape: shape::of(&job.spec), commands: Vec::new() };
+        }
         for proc in 0..job.spec.total_procs() {
             if !work.records.contains_key(&proc) {
                 work.records.insert(proc, ProcRecord::default());
-                work.with(proc, |proc| proc.submit(job.spec.hold, created));
+                work.with(proc, |proc| proc.submit(on_hold, created));
             }
         }
+        work.catch_up();
         work
+    }
+
+    /// A live pod of a later attempt than the committed one says that the status went back in time (it was restored or
+    /// edited): the proc goes on with that pod, for an attempt's number is never used again.
+    fn catch_up(&mut self) {
+        for pod in self.pods.iter().filter(|pod| !pod.ended()) {
+            let Some(record) = self.records.get_mut(&pod.proc) else { continue };
+            let open = |p: &&PodFacts| p.proc == pod.proc && p.attempt == record.attempt && p.unaccounted;
+            if !over(record) && pod.attempt > record.attempt && !self.pods.iter().any(|pod| open(pod)) {
+                record.attempt = pod.attempt;
+            }
+        }
     }
 
     /// Lets one proc live a little.
@@ -111,7 +139,7 @@ impl<'a> Work<'a> {
         let attempt = record.attempt;
         let mut proc = Proc {
             id,
-            pod: self.observed.pods.iter().find(|pod| pod.proc == id && pod.attempt == attempt),
+            pod: self.pods.iter().find(|pod| pod.proc == id && pod.attempt == attempt).copied(),
             record,
             journal: &mut self.journal,
             requests: self.requests.as_ref().ok(),
@@ -129,16 +157,11 @@ impl<'a> Work<'a> {
 
     /// What people want: `spec.hold`, a mended specification, commands.
     fn heed_people(&mut self) -> Vec<Effect> {
-        let spec = &self.observed.job.spec;
-        let shape = shape::of(spec);
-        if self.noticed.shape.is_empty() {
-            self.noticed = Noticed { hold: spec.hold, shape, commands: Vec::new() };
-        } else {
-            if shape != self.noticed.shape && self.mend() {
-                self.noticed.shape = shape;
-            }
-            self.heed_hold();
+        let shape = shape::of(&self.observed.job.spec);
+        if shape != self.noticed.shape && self.mend() {
+            self.noticed.shape = shape;
         }
+        self.heed_hold();
         commands::heed(self)
     }
 
@@ -166,9 +189,12 @@ impl<'a> Work<'a> {
         }
         if wanted {
             let reason = hold::hold(hold::USER_REQUEST, 0, "held by the user (spec.hold is true)");
-            let unfinished =
-                |r: &ProcRecord| !matches!(r.status, ProcStatus::Completed | ProcStatus::Removed);
-            self.each(unfinished, |proc| proc.hold(reason.clone()));
+            // What a person holds already stays as it is ("already held"); a fault's hold becomes the user's.
+            let holdable = |r: &ProcRecord| match r.status {
+                ProcStatus::Completed | ProcStatus::Removed => false,
+                _ => r.hold.as_ref().is_none_or(hold::is_fault),
+            };
+            self.each(holdable, |proc| proc.hold(reason.clone()));
         } else {
             if self.records.values().any(|r| r.status == ProcStatus::Held && is_stopping(r)) {
                 return; // once the pod has ended
@@ -198,7 +224,7 @@ impl<'a> Work<'a> {
     }
 
     fn weigh(&mut self, id: u32) {
-        if let Err(message) = self.buildable(id) {
+        if let Err(message) = self.pod_of(id) {
             self.with(id, |proc| proc.hold(hold::refused(&message)));
             return;
         }
@@ -238,7 +264,7 @@ impl<'a> Work<'a> {
 
     fn wait_without_pod(&mut self, id: u32) -> Option<Waiting> {
         let wait = |reason, text: String| Some(Waiting::For(reason, text));
-        if let Some(pod) = self.live_predecessor(id) {
+        if let Some(pod) = self.other_live_pod(id) {
             return wait(Reason::Stopping, format!("the pod '{}' of the last attempt has not ended", pod.name));
         }
         if let Some(refusal) = &self.observed.refusal {
@@ -279,6 +305,7 @@ impl<'a> Work<'a> {
         // The first pod of a one-proc job may be made before its first status: it is a pure function of the job.
         let first = committed.is_none_or(|status| status.counts.is_none())
             && self.records.len() == 1
+            && self.records.values().all(|record| record.attempt == 0)
             && self.noticed.commands.is_empty()
             && self.observed.refusal.is_none();
         let (before, pods) = if first { (created, Vec::new()) } else { (Vec::new(), created) };
@@ -308,7 +335,7 @@ impl<'a> Work<'a> {
         let record = &self.records[&id];
         if record.status != ProcStatus::Idle
             || self.current_pod(id).is_some()
-            || self.live_predecessor(id).is_some()
+            || self.other_live_pod(id).is_some()
         {
             return None;
         }
@@ -336,15 +363,14 @@ impl<'a> Work<'a> {
         pod::pod_for(&self.observed.job, self.settings, attempt)
     }
 
-    fn buildable(&self, id: u32) -> Result<(), String> {
-        self.pod_of(id).map(|_| ())
-    }
-
     /// Stops pods that nobody wants any more, and lets go of those that are accounted.
     fn end_pods(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
-        for pod in &self.observed.pods {
-            let Some(record) = self.records.get(&pod.proc) else { continue };
+        for &pod in &self.pods {
+            let Some(record) = self.records.get(&pod.proc) else {
+                effects.extend(release(pod).filter(|_| pod.ended()));
+                continue;
+            };
             let current = pod.attempt == record.attempt && !over(record);
             let accounted = pod.ended() && !current;
             if accounted {
@@ -355,7 +381,7 @@ impl<'a> Work<'a> {
                 continue;
             }
             let unwanted = matches!(record.status, ProcStatus::Held | ProcStatus::Removed)
-                || pod.attempt < record.attempt
+                || pod.attempt != record.attempt
                 || record.status == ProcStatus::Completed;
             if !pod.ended() {
                 if unwanted {
@@ -396,12 +422,12 @@ impl<'a> Work<'a> {
 
     fn current_pod(&self, id: u32) -> Option<&'a PodFacts> {
         let attempt = self.records[&id].attempt;
-        self.observed.pods.iter().find(|pod| pod.proc == id && pod.attempt == attempt)
+        self.pods.iter().find(|pod| pod.proc == id && pod.attempt == attempt).copied()
     }
 
-    fn live_predecessor(&self, id: u32) -> Option<&'a PodFacts> {
+    fn other_live_pod(&self, id: u32) -> Option<&'a PodFacts> {
         let attempt = self.records[&id].attempt;
-        self.observed.pods.iter().find(|pod| pod.proc == id && pod.attempt < attempt && !pod.ended())
+        self.pods.iter().find(|pod| pod.proc == id && pod.attempt != attempt && !pod.ended()).copied()
     }
 
     pub(crate) fn wake_at(&mut self, time: Option<Timestamp>) {

@@ -1,12 +1,13 @@
 //! One pod as the decision sees it: only the facts that a decision reads, in `HTCondor`-neutral words.
 //!
 //! Whatever others wrote on a pod (labels, annotations, statuses) is read here, once, without panic: what cannot be
-//! understood is absent. Invariant: a pod is ours only by its controller owner's UID and a readable proc and attempt.
+//! understood is absent. Invariant: a pod is ours only by its controller owner's UID and by the name that its proc and
+//! attempt give it: both are immutable or guarded, while anybody may edit labels.
 
 use duj_api::names;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 
 /// Where a pod is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,7 +102,7 @@ pub struct PodFacts {
 }
 
 impl PodFacts {
-    /// Reads a pod. `None` for one that is not a job's: no controller, or no readable proc and attempt.
+    /// Reads a pod. `None` for one that is not a job's: no controller, or not the name that this operator gives.
     pub fn read(pod: &Pod) -> Option<Self> {
         let owner = pod
             .metadata
@@ -110,13 +111,15 @@ impl PodFacts {
             .flatten()
             .find(|owner| owner.controller == Some(true) && owner.kind == "DockerUniverseJob")?;
         let label = |name: &str| pod.metadata.labels.as_ref().and_then(|labels| labels.get(name));
+        let name = pod.metadata.name.clone()?;
+        let (proc, attempt) = proc_and_attempt(&name, owner)?;
         let spec_node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
         let mut facts = Self {
-            name: pod.metadata.name.clone()?,
+            name,
             uid: pod.metadata.uid.clone()?,
             owner: owner.uid.clone(),
-            proc: label(names::LABEL_PROC_ID)?.parse().ok()?,
-            attempt: label(names::LABEL_ATTEMPT)?.parse().ok()?,
+            proc,
+            attempt,
             cluster_id: label(names::LABEL_CLUSTER_ID).and_then(|text| text.parse().ok()),
             created: pod.metadata.creation_timestamp.as_ref().map(|time| time.0),
             node: spec_node.filter(|name| !name.is_empty()),
@@ -167,7 +170,7 @@ impl PodFacts {
                 "PodScheduled" if holds => self.scheduled = since,
                 "PodScheduled" => self.unschedulable = Some(words().1).filter(|text| !text.is_empty()),
                 "DisruptionTarget" if holds => self.disruption = Some(words()),
-                "Ready" if !holds && self.job.ready && self.job.running.is_some() => {
+                "Ready" if !holds && !is_kubelets(&words().0) && self.job.ready && self.job.running.is_some() => {
                     self.unreachable = since.or(self.created);
                 }
                 _ => {}
@@ -205,6 +208,28 @@ impl PodFacts {
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         format!("<{host}:10250?alias={}>", self.node.as_deref().unwrap_or("unknown"))
     }
+}
+
+/// Proc and attempt of a pod with this name, if this operator would name it so.
+fn proc_and_attempt(name: &str, owner: &OwnerReference) -> Option<(u32, u32)> {
+    let mut parts = name.rsplitn(3, '-');
+    let attempt = parts.next()?.parse().ok()?;
+    let proc = parts.next()?.parse().ok()?;
+    (names::pod_name(&owner.name, &owner.uid, proc, attempt) == name).then_some((proc, attempt))
+}
+
+/// Whether a false `Ready` is the kubelet's own word (a foreign container or a readiness gate is not ready). The node
+/// controller, which writes it when the node does not answer, gives none of these reasons.
+fn is_kubelets(reason: &str) -> bool {
+    matches!(
+        reason,
+        "ContainersNotReady"
+            | "ContainersNotInitialized"
+            | "ReadinessGatesNotReady"
+            | "UnknownContainerStatuses"
+            | "PodCompleted"
+            | "PodFailed"
+    )
 }
 
 fn container(status: &ContainerStatus) -> ContainerFacts {

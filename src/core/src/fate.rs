@@ -103,11 +103,11 @@ fn fate(
             Outcome::Signalled(signal) => return Fate::Signalled(*signal),
         }
     }
-    if let Some(limit) = disk_limit
-        && pod.reason == "Evicted"
-        && pod.message.contains(names::VOLUME_SCRATCH)
-    {
-        return Fate::Held(hold::out_of_disk(limit.unsigned_abs(), limit.unsigned_abs()));
+    if pod.reason == "Evicted" && is_own_disk_limit(&pod.message) {
+        return Fate::Held(match disk_limit {
+            Some(limit) => hold::out_of_disk(limit.unsigned_abs(), limit.unsigned_abs()),
+            None => hold::over_foreign_disk_limit(&pod.message),
+        });
     }
     if let Some(eviction) = eviction(pod, terminated) {
         return Fate::Evicted(eviction);
@@ -116,6 +116,14 @@ fn fate(
         Some(end) => without_record(end, record),
         None => not_run(pod),
     }
+}
+
+/// Whether the kubelet evicted the pod for a limit of its own (the scratch volume's, or one that a `LimitRange` gave it)
+/// rather than for its node's need: the next attempt would come to the same end.
+fn is_own_disk_limit(message: &str) -> bool {
+    message.contains(names::VOLUME_SCRATCH)
+        || message.contains("ephemeral local storage usage exceeds the total limit")
+        || message.contains("exceeded its local ephemeral storage limit")
 }
 
 /// Who ended the pod, where somebody says so.
@@ -166,6 +174,9 @@ fn without_record(end: &Terminated, record: Option<&Record>) -> Fate {
     let unexplained = |reason: &str| {
         Fate::Evicted(Eviction { code: vacate::STARTER_ERROR, reason: reason.to_owned() })
     };
+    if let Some(signal) = record.and_then(|record| record.stopped_by) {
+        return unexplained(&format!("the container was stopped from outside by signal {signal}"));
+    }
     if record.is_some() || end.reason == "ContainerStatusUnknown" {
         // The starter began the job and could not finish its record: somebody killed the whole container.
         return unexplained("the container was killed from outside, and its end was not recorded");

@@ -67,6 +67,12 @@ pub fn out_of_disk(used: u64, limit: u64) -> Hold {
     )
 }
 
+/// A limit on scratch that neither the job nor the installation gave (a `LimitRange`), in the kubelet's words.
+pub fn over_foreign_disk_limit(message: &str) -> Hold {
+    let text = format!("Job has exceeded allocated disk: {message} Consider increasing the value of requestDisk.");
+    hold(JOB_OUT_OF_RESOURCES, DISK, text)
+}
+
 /// The starter could not start the command.
 pub fn not_started(errno: i32, message: &str) -> Hold {
     hold(FAILED_TO_CREATE_PROCESS, errno, message)

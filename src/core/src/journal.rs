@@ -202,7 +202,7 @@ impl<'a> Run<'a> {
             let resource = Resource { usage, request, allocated, assigned: Line::new("") };
             rows.insert(Attribute::new(name), resource);
         };
-        let cpu_seconds = (self.usage.user_ms + self.usage.system_ms) as f64 / 1000.0;
+        let cpu_seconds = self.usage.user_ms.saturating_add(self.usage.system_ms) as f64 / 1000.0;
         let busy = self.executed.filter(|seconds| *seconds > 0);
         let cpus = busy.map(|seconds| Amount::nearest(cpu_seconds / seconds as f64));
         let cpus = cpus.or(self.executed.map(|_| Amount::whole(0)));

@@ -62,7 +62,7 @@ impl Proc<'_> {
                 if pod.ended() {
                     self.conclude(pod);
                 } else if let Some(started) = pod.job.running {
-                    self.execute(pod, started);
+                    self.execute(pod, self.believable(started, pod));
                     self.watch_connection(pod);
                 }
             }
@@ -106,8 +106,13 @@ impl Proc<'_> {
     fn conclude(&mut self, pod: &PodFacts) {
         let end = self.end_of(pod);
         let at = self.end_time(pod, &end);
-        if let Some(started) = began(pod, &end) {
+        if let Some(started) = self.began(pod, &end) {
             self.execute(pod, started);
+        }
+        if self.record.disconnected && !matches!(end.fate, Fate::Evicted(_) | Fate::StarterFailed(_)) {
+            // Its node answered again, with the job's end.
+            self.journal.reconnected(self.id, at, pod);
+            self.record.disconnected = false;
         }
         match &end.fate {
             Fate::Exited(code) => self.complete(Exit::Code(*code), pod, &end, at),
@@ -137,7 +142,6 @@ impl Proc<'_> {
         };
         let run = Run::of(Some(pod), Some(end), self.requests);
         self.journal.terminated(self.id, at, exit, &run);
-        self.record.disconnected = false;
         self.enter(ProcStatus::Completed, at);
     }
 
@@ -224,9 +228,19 @@ impl Proc<'_> {
     }
 
     /// The pod of a proc that was to be stopped has ended, or is gone.
+    ///
+    /// A job that was to be held and ended of its own accord before the stop reached it has ended: no result is lost.
+    /// One that was to be removed is removed, as its owner wants.
     fn stopped(&mut self) {
         let pod = self.pod;
         let end = pod.map(|pod| self.end_of(pod));
+        if let (Some(pod), Some(end)) = (pod, &end)
+            && self.record.hold.as_ref().is_some_and(|hold| hold.stopping)
+            && matches!(end.fate, Fate::Exited(_) | Fate::Signalled(_))
+        {
+            self.record.hold = None;
+            return self.conclude(pod);
+        }
         let at = pod.zip(end.as_ref()).map_or(self.now, |(pod, end)| self.end_time(pod, end));
         if self.record.status == ProcStatus::Removed {
             let Some(remove) = self.record.remove.clone().filter(|remove| remove.stopping) else { return };
@@ -269,16 +283,27 @@ impl Proc<'_> {
 
     fn end_time(&self, pod: &PodFacts, end: &End) -> Timestamp {
         let recorded = end.record.as_ref().and_then(|record| record.ended);
-        let recorded = recorded.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        recorded.or_else(|| pod.finished()).or(pod.deleting).unwrap_or(self.now).min(self.now)
+        let said = recorded.and_then(instant).or_else(|| pod.finished()).or(pod.deleting);
+        self.believable(said.unwrap_or(self.now), pod)
+    }
+
+    /// When the user's command was started (or `HTCondor` would say that it was), if it was.
+    fn began(&self, pod: &PodFacts, end: &End) -> Option<Timestamp> {
+        let recorded = end.record.as_ref().and_then(|record| record.started).and_then(instant);
+        // A container that the runtime could not start was still "about to execute" (§2.1 step 3), but where our own part
+        // was at fault the attempt counts as one that did not begin, so that the next ones wait.
+        let tried = pod.job.terminated.as_ref().and_then(|end| end.finished);
+        let tried = tried.filter(|_| matches!(end.fate, Fate::Held(_)));
+        let said = recorded.or_else(|| pod.started()).or(tried)?;
+        Some(self.believable(said, pod))
+    }
+
+    /// A time that a pod tells, within what can be: clocks differ, and a job can write its own record.
+    fn believable(&self, time: Timestamp, pod: &PodFacts) -> Timestamp {
+        time.max(pod.created.unwrap_or(time)).min(self.now)
     }
 }
 
-/// When the user's command was started (or `HTCondor` would say that it was), if it was.
-fn began(pod: &PodFacts, end: &End) -> Option<Timestamp> {
-    let recorded = end.record.as_ref().and_then(|record| record.started);
-    let recorded = recorded.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    // A container that the runtime could not start was still "about to execute" (§2.1 step 3).
-    let tried = pod.job.terminated.as_ref().and_then(|end| end.finished);
-    recorded.or_else(|| pod.started()).or(tried)
+fn instant(milliseconds: i64) -> Option<Timestamp> {
+    Timestamp::from_millisecond(milliseconds).ok()
 }

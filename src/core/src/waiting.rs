@@ -41,16 +41,21 @@ pub fn of(pod: &PodFacts, image: &str, settings: &Settings) -> Waiting {
             None => Waiting::For(Reason::WaitingForScheduler, "waiting for the scheduler".into()),
         };
     }
+    let node = pod.node.as_deref().unwrap_or_default();
+    if pod.deleting.is_some() {
+        return Waiting::For(Reason::Stopping, format!("the pod is being deleted on node '{node}'"));
+    }
     if let Some((reason, message)) = pod.prepare.as_ref().and_then(|c| c.waiting.as_ref())
         && is_image_trouble(reason)
     {
         return ours(reason, message);
     }
-    let node = pod.node.as_deref().unwrap_or_default();
     let starting = || Waiting::For(Reason::Starting, format!("starting on node '{node}'"));
     let Some((reason, message)) = pod.job.waiting.as_ref() else { return starting() };
     if is_image_trouble(reason) {
-        let about_ours = message.contains(&settings.image) && !message.contains(image)
+        // Neither name may be looked for within the other.
+        let rest = message.replace(&settings.image, "");
+        let about_ours = message.contains(&settings.image) && !rest.contains(image)
             || message.contains(duj_api::names::VOLUME_STARTER);
         return if about_ours { ours(reason, message) } else { users_image(image, reason, message, settings) };
     }
@@ -60,9 +65,10 @@ pub fn of(pod: &PodFacts, image: &str, settings: &Settings) -> Waiting {
             Waiting::StarterFailed(message.clone())
         }
         "CreateContainerError" | "RunContainerError" => Waiting::Faulty {
-            reason: Reason::Starting,
+            // Not `Starting`: the time that the pod took to get here does not count.
+            reason: Reason::WaitingForConfiguration,
             message: format!("the container cannot be made: {message}"),
-            patience: CONFIGURATION_PATIENCE,
+            patience: settings.image_patience, // a busy runtime says this too
             hold: hold::start_error(message),
         },
         _ => match &pod.trouble {
@@ -104,7 +110,7 @@ fn ours(reason: &str, message: &str) -> Waiting {
 
 fn users_image(image: &str, reason: &str, message: &str, settings: &Settings) -> Waiting {
     let permanent = matches!(reason, "InvalidImageName" | "ErrImageNeverPull" | "SignatureValidationFailed")
-        || is_permanent(message);
+        || is_permanent(&message.replace(image, ""));
     let words = if message.is_empty() { reason } else { message };
     Waiting::Faulty {
         reason: Reason::PullingImage,

@@ -122,7 +122,8 @@ impl Record {
     /// would make it longer is cut at a character's border.
     pub fn to_message(&self) -> String {
         let text = serde_json::to_string(self).unwrap_or_default();
-        let Some(excess) = text.len().checked_sub(Self::MAX_BYTES).filter(|excess| *excess > 0) else {
+        let Some(excess) = text.len().checked_sub(Self::MAX_BYTES).filter(|excess| *excess > 0)
+        else {
             return text;
         };
         let mut shorter = self.clone();
@@ -149,7 +150,10 @@ impl Record {
     }
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -187,7 +191,8 @@ mod tests {
 
     #[test]
     fn what_is_not_a_record_is_not_read_as_one() {
-        for text in ["", "{}", "Error: boom", "{\"version\":1,\"star", "{\"version\":\"x\"}", "[1]"] {
+        for text in ["", "{}", "Error: boom", "{\"version\":1,\"star", "{\"version\":\"x\"}", "[1]"]
+        {
             assert_eq!(Record::from_message(text), None, "{text}");
         }
     }

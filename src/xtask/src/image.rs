@@ -1,6 +1,169 @@
-//! To be written.
-/// Arguments.
+//! `cargo xtask image`: the project's image and the images its tests run, without Docker.
+//! Invariant: the same input gives the same digest, so an image is pushed once and named by its digest.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+
+use anyhow::Context as _;
+use oci_client::config::Config;
+
+pub(crate) use self::registry::{Published, Registry};
+use self::{layer::Tree, oci::Image};
+use crate::cluster;
+
+mod binaries;
+mod elf;
+mod layer;
+mod oci;
+mod registry;
+mod workloads;
+
+/// The user and group the operator runs as: "nonroot" in the images that others build without a distribution.
+const USER: u32 = 65532;
+
+/// Arguments of `cargo xtask image`.
 #[derive(clap::Args)]
-pub struct Arguments {}
-/// Run.
-pub fn run(_: &Arguments) -> anyhow::Result<()> { Ok(()) }
+pub(crate) struct Arguments {
+    /// Registry to push into, such as "registry.example.org/team" (without: the dev cluster's)
+    #[arg(long, value_name = "HOST[:PORT][/PATH]")]
+    registry: Option<String>,
+    /// Talk plain HTTP to --registry
+    #[arg(long, requires = "registry")]
+    insecure: bool,
+    /// Write an OCI image layout into this directory; pushes only if --registry is given too
+    #[arg(long, value_name = "DIR")]
+    layout: Option<PathBuf>,
+    /// Also the images that tests and examples run (implied by the dev cluster's registry)
+    #[arg(long)]
+    workloads: bool,
+}
+
+/// Builds the images, and writes or pushes them; the references by digest go to standard output.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let to_cluster = arguments.registry.is_none() && arguments.layout.is_none();
+    // Found first: nobody should wait for a build that has nowhere to go.
+    let registry = match &arguments.registry {
+        Some(name) => Some(Registry::new(name, arguments.insecure)?),
+        None if to_cluster => Some(cluster_registry()?),
+        None => None,
+    };
+    let mut images = vec![own()?];
+    if arguments.workloads || to_cluster {
+        images.extend([workloads::busybox()?, workloads::oddities()?]);
+    }
+    if let Some(directory) = &arguments.layout {
+        let directory = oci::write_layout(directory, &images)?;
+        for image in &images {
+            eprintln!("wrote {}:{} into {}", image.name, image.tag, directory.display());
+        }
+    }
+    if let Some(registry) = registry {
+        for image in &images {
+            println!("{}", push(&registry, image)?.reference_by_digest);
+        }
+    }
+    Ok(())
+}
+
+/// Builds the project's image and puts it into the registry.
+pub(crate) fn publish(registry: &Registry) -> anyhow::Result<Published> {
+    push(registry, &own()?)
+}
+
+/// Puts `busybox:1.35` into the registry of a cluster at `host:port`, unless it is there.
+pub(crate) fn ensure_busybox(registry: &str) -> anyhow::Result<()> {
+    push(&Registry::of_cluster(registry)?, &workloads::busybox()?).map(|_| ())
+}
+
+fn cluster_registry() -> anyhow::Result<Registry> {
+    let cluster = cluster::find(cluster::DEFAULT_NAME)?.context(
+        "there is no registry to push into: start a cluster with `cargo xtask cluster up`, or name one with --registry",
+    )?;
+    Registry::of_cluster(&cluster.registry)
+}
+
+fn push(registry: &Registry, image: &Image) -> anyhow::Result<Published> {
+    let begin = Instant::now();
+    let published = registry.push(image)?;
+    eprintln!(
+        "pushed {} ({}) in {:.1} s",
+        published.tag_reference,
+        megabytes(image.size()),
+        begin.elapsed().as_secs_f64()
+    );
+    Ok(published)
+}
+
+/// The project's image: the operator, the starter, and nothing else that could have a hole.
+fn own() -> anyhow::Result<Image> {
+    let begin = Instant::now();
+    eprintln!("building docker-universe and starter: about two minutes when it is the first time");
+    let binaries = binaries::build()?;
+    eprintln!(
+        "built docker-universe ({}) and starter ({}) in {:.1} s",
+        megabytes(binaries.operator.len()),
+        megabytes(binaries.starter.len()),
+        begin.elapsed().as_secs_f64()
+    );
+    image_of(binaries.operator, binaries.starter)
+}
+
+fn image_of(operator: Vec<u8>, starter: Vec<u8>) -> anyhow::Result<Image> {
+    let layer = Tree::default()
+        .file("/docker-universe", 0o755, operator)
+        .file("/starter", 0o755, starter)
+        .directory("/tmp", 0o1777)
+        .file(
+            "/etc/passwd",
+            0o644,
+            format!(
+                "root:x:0:0:root:/:/nonexistent\ndocker-universe:x:{USER}:{USER}:docker-universe:/:/nonexistent\n"
+            ),
+        )
+        .file("/etc/group", 0o644, format!("root:x:0:\ndocker-universe:x:{USER}:\n"))
+        .layer()?;
+    let config = Config {
+        // By number: a pod's `runAsNonRoot` cannot be checked against a name.
+        user: Some(format!("{USER}:{USER}")),
+        entrypoint: Some(vec!["/docker-universe".to_owned()]),
+        ..Config::default()
+    };
+    let annotations = [
+        ("title", "docker-universe"),
+        ("description", "HTCondor's docker universe as a Kubernetes operator"),
+        ("licenses", "Apache-2.0"),
+        ("version", env!("CARGO_PKG_VERSION")),
+    ]
+    .map(|(key, value)| (format!("org.opencontainers.image.{key}"), value.to_owned()));
+    let (name, version) = ("docker-universe", env!("CARGO_PKG_VERSION"));
+    Image::new(name, version, vec![layer], config, BTreeMap::from(annotations))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
+fn megabytes(bytes: usize) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_programs_give_the_same_image() {
+        let image = || image_of(b"operator".to_vec(), b"starter".to_vec()).unwrap();
+        assert_eq!(image().manifest.digest, image().manifest.digest);
+        assert_ne!(
+            image().manifest.digest,
+            image_of(b"operator".to_vec(), b"another".to_vec()).unwrap().manifest.digest
+        );
+    }
+
+    #[test]
+    fn it_runs_the_operator_as_a_user_with_no_rights() {
+        let image = image_of(b"operator".to_vec(), b"starter".to_vec()).unwrap();
+        let config: serde_json::Value = serde_json::from_slice(&image.config.content).unwrap();
+        assert_eq!(
+            config["config"],
+            serde_json::json!({"User": "65532:65532", "Entrypoint": ["/docker-universe"]})
+        );
+    }
+}

@@ -2,7 +2,10 @@
 
 use clap::{Parser, Subcommand};
 
+mod chart;
 mod cluster;
+mod crds;
+mod deploy;
 mod image;
 
 #[derive(Parser)]
@@ -16,6 +19,10 @@ struct Arguments {
 enum Command {
     /// A real Kubernetes on this machine: up, down, env, status
     Cluster(cluster::Arguments),
+    /// Write the custom resource definitions from the Rust types
+    Crds(crds::Arguments),
+    /// Put the project's image and its chart into a cluster
+    Deploy(deploy::Arguments),
     /// Build the project's image and the workload images, and put them into a registry
     Image(image::Arguments),
 }
@@ -23,6 +30,16 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Cluster(arguments) => cluster::run(&arguments),
+        Command::Crds(arguments) => crds::run(&arguments),
+        Command::Deploy(arguments) => deploy::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
     }
+}
+
+/// The checkout this program was built from.
+fn repository() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .map_or_else(|| ".".into(), std::path::Path::to_path_buf)
 }

@@ -24,7 +24,7 @@ impl Line {
 
     /// Makes `text` a line.
     pub fn new(text: &str) -> Self {
-        Self(bounded(&single_line(text), Self::MAX_BYTES).into())
+        Self(bounded(single_line(text), Self::MAX_BYTES).into())
     }
 
     /// Makes `text` a `ClassAd` string literal, as property values of event 001 want it.
@@ -33,7 +33,7 @@ impl Line {
     /// of the closing quote cannot be said, and becomes a slash.
     pub fn quoted(text: &str) -> Self {
         let inner = single_line(text).replace('"', "\\\"");
-        let mut inner = bounded(&inner, Self::MAX_BYTES - 2);
+        let mut inner = bounded(inner, Self::MAX_BYTES - 2);
         if inner.ends_with('\\') {
             inner.pop();
             inner.push('/');
@@ -62,8 +62,8 @@ impl Line {
 pub struct Name(Box<str>);
 
 impl Name {
-    /// The bound, in bytes: two names and an attribute fit the first line of an event (see [`Line`]).
-    /// The longest name in Kubernetes has 253.
+    /// The bound, in bytes: two names and an attribute fit the first line of an event, see
+    /// [`Line::MAX_BYTES`]. The longest name in Kubernetes has 253.
     pub const MAX_BYTES: usize = 400;
 
     /// Makes `text` a name.
@@ -73,7 +73,7 @@ impl Name {
         let word = line.char_indices().map(|(at, c)| {
             if at < dots || c.is_whitespace() || matches!(c, ',' | '"') { '_' } else { c }
         });
-        Self(bounded(&word.collect::<String>(), Self::MAX_BYTES).into())
+        Self(bounded(word.collect(), Self::MAX_BYTES).into())
     }
 
     /// The text.
@@ -184,13 +184,11 @@ fn misleads(c: char) -> bool {
 }
 
 /// `text`, or as many of its first whole characters as fit `bound` bytes together with the mark.
-fn bounded(text: &str, bound: usize) -> String {
-    if text.len() <= bound {
-        return text.to_owned();
+fn bounded(mut text: String, bound: usize) -> String {
+    if text.len() > bound {
+        text.truncate(text.floor_char_boundary(bound - CUT.len()));
+        text.truncate(text.trim_end().len());
+        text.push_str(CUT);
     }
-    let mut end = bound - CUT.len();
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}{CUT}", text[..end].trim_end())
+    text
 }

@@ -1,0 +1,140 @@
+//! The command line: what was typed, and what it means. The only place that reads the environment.
+
+use crate::telemetry::LogFormat;
+use clap::{Parser, Subcommand, ValueEnum};
+use duj_api::Quantity;
+use duj_core::{
+    quantity::Amount,
+    settings::{Delivery, Settings},
+};
+use std::net::SocketAddr;
+
+/// The operator of docker universe jobs.
+#[derive(Debug, Parser)]
+#[command(name = "docker-universe", version)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch jobs and run them
+    Run(Run),
+}
+
+/// Arguments of `run`, as the chart writes them.
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    /// The operator's own image, which carries the starter; by digest
+    #[arg(long)]
+    image: String,
+    /// Secret in each job's namespace with credentials for that image
+    #[arg(long = "starter-pull-secret")]
+    starter_pull_secrets: Vec<String>,
+    /// How the starter gets into a job's pod
+    #[arg(long, value_enum, default_value = "Auto")]
+    starter_delivery: StarterDelivery,
+    /// requestCpus where a job has none
+    #[arg(long, default_value = "1", value_parser = quantity)]
+    default_cpus: Quantity,
+    /// requestMemory where a job has none
+    #[arg(long, default_value = "128Mi", value_parser = quantity)]
+    default_memory: Quantity,
+    /// requestDisk where a job has none; no limit where this is absent too
+    #[arg(long, value_parser = quantity)]
+    default_disk: Option<Quantity>,
+    /// Extended resource that requestGpus asks for
+    #[arg(long, default_value = "nvidia.com/gpu")]
+    gpu_resource: String,
+    /// maxVacateTime where a job has none, seconds
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(i64).range(0..=86_400))]
+    max_vacate_time: i64,
+    /// User of jobs that name none; the platform's choice where absent
+    #[arg(long, value_parser = clap::value_parser!(i64).range(0..=2_147_483_647))]
+    run_as_user: Option<i64>,
+    /// Group of jobs that name none
+    #[arg(long, value_parser = clap::value_parser!(i64).range(0..=2_147_483_647))]
+    run_as_group: Option<i64>,
+    /// Let jobs run as uid or gid 0
+    #[arg(long)]
+    allow_root: bool,
+    /// Seconds that a transient failure to pull a job's image is borne before the job is held
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(i64).range(0..=86_400))]
+    image_patience: i64,
+    /// Watch this namespace only
+    #[arg(long)]
+    pub namespace: Option<String>,
+    /// Address of probes and metrics
+    #[arg(long, default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// Form of the log lines
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: LogFormat,
+    /// The operator's own namespace
+    #[arg(long, env = "POD_NAMESPACE", default_value = "docker-universe")]
+    pub own_namespace: String,
+    /// The operator's own name, for Events
+    #[arg(long, env = "POD_NAME", default_value = "docker-universe")]
+    pub own_name: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+enum StarterDelivery {
+    /// An image volume where the server has them, else the init container
+    Auto,
+    /// An image volume
+    ImageVolume,
+    /// The init container `prepare`
+    InitContainer,
+}
+
+/// The first minor version of Kubernetes 1.x that has image volumes on by default.
+const IMAGE_VOLUMES_SINCE: u32 = 35;
+
+fn quantity(text: &str) -> Result<Quantity, String> {
+    let quantity = Quantity(text.to_owned());
+    Amount::parse(&quantity).map_err(|error| error.to_string())?;
+    Ok(quantity)
+}
+
+impl Arguments {
+    /// Form of the log lines.
+    pub fn log_format(&self) -> LogFormat {
+        let Command::Run(run) = &self.command;
+        run.log_format
+    }
+
+    /// The arguments of `run`.
+    pub fn into_run(self) -> Run {
+        let Command::Run(run) = self.command;
+        run
+    }
+}
+
+impl Run {
+    /// What the arguments mean on a server of version 1.`server_minor`.
+    pub fn settings(&self, server_minor: u32) -> Settings {
+        let delivery = match self.starter_delivery {
+            StarterDelivery::InitContainer => Delivery::InitContainer,
+            StarterDelivery::Auto if server_minor < IMAGE_VOLUMES_SINCE => Delivery::InitContainer,
+            StarterDelivery::Auto | StarterDelivery::ImageVolume => Delivery::ImageVolume,
+        };
+        Settings {
+            image: self.image.clone(),
+            starter_pull_secrets: self.starter_pull_secrets.clone(),
+            delivery,
+            delivery_may_change: self.starter_delivery == StarterDelivery::Auto,
+            default_cpus: self.default_cpus.clone(),
+            default_memory: self.default_memory.clone(),
+            default_disk: self.default_disk.clone(),
+            gpu_resource: self.gpu_resource.clone(),
+            default_max_vacate_time: self.max_vacate_time,
+            run_as_user: self.run_as_user,
+            run_as_group: self.run_as_group,
+            allow_root: self.allow_root,
+            image_patience: self.image_patience,
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The stage on which jobs live in tests: a small API server, and an operator that performs what `decide` decides.
+//!
+//! Invariant: the server answers as the real one does where it matters here (versions, UIDs, finalizers, deletion of
+//! bound and unbound pods), and the operator writes nothing but what the decision says, in its order.
+
+mod kubelet;
+mod operator;
+mod server;
+
+pub use kubelet::*;
+pub use operator::{Fault, Operator};
+pub use server::Server;
+
+use duj_api::{
+    DockerUniverseJob, DockerUniverseJobStatus,
+    status::{ProcRecord, ProcStatus},
+};
+use duj_core::userlog::{self, Body, Event, Expect, Fault as LogFault};
+use jiff::Timestamp;
+
+/// UID of the job on stage.
+pub const JOB_UID: &str = "0a1b2c3d-1111-2222-3333-444455556666";
+/// Its cluster id.
+pub const CLUSTER: i64 = 7;
+
+/// When plays begin.
+pub fn curtain() -> Timestamp {
+    "2026-03-01T12:00:00Z".parse().unwrap()
+}
+
+/// A job with this specification.
+pub fn job(spec: serde_json::Value) -> DockerUniverseJob {
+    let metadata = serde_json::json!({
+        "name": "hello", "namespace": "physics", "uid": JOB_UID, "generation": 1,
+        "creationTimestamp": "2026-03-01T12:00:00Z",
+    });
+    let object = serde_json::json!({
+        "apiVersion": "dockeruniverse.io/v1alpha1", "kind": "DockerUniverseJob", "metadata": metadata, "spec": spec,
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+/// The record of proc 0.
+pub fn record(status: &DockerUniverseJobStatus) -> &ProcRecord {
+    &status.procs[0].record
+}
+
+/// A record in one line, e.g. `Held 35/0 stopping`.
+pub fn in_short(record: &ProcRecord) -> String {
+    let stopping = |stopping: bool| if stopping { " stopping" } else { "" };
+    match record.status {
+        ProcStatus::Held => {
+            let hold = record.hold.clone().unwrap_or_default();
+            format!("Held {}/{}{}", hold.code, hold.subcode, stopping(hold.stopping))
+        }
+        ProcStatus::Removed => {
+            format!("Removed{}", stopping(record.remove.as_ref().is_some_and(|remove| remove.stopping)))
+        }
+        ProcStatus::Completed => match (record.exit_code, record.exit_signal) {
+            (Some(code), None) => format!("Completed {code}"),
+            (None, Some(signal)) => format!("Completed by signal {signal}"),
+            other => format!("Completed {other:?}"),
+        },
+        other => format!("{other:?}"),
+    }
+}
+
+/// The events of a status' log. Each can be read.
+pub fn events(status: &DockerUniverseJobStatus) -> Vec<Event> {
+    let text = status.user_log.as_ref().map_or("", |log| log.text.as_str());
+    userlog::read(text).map(|event| event.unwrap()).collect()
+}
+
+/// What must be true of every committed status.
+pub fn is_sound(job: &DockerUniverseJob, status: &DockerUniverseJobStatus) {
+    let counts = status.counts.unwrap();
+    let parts = [counts.idle, counts.running, counts.held, counts.suspended, counts.completed, counts.removed];
+    assert_eq!(parts.iter().sum::<i64>(), counts.total);
+    assert!(status.observed_generation <= job.metadata.generation);
+    has_sound_conditions(status);
+    has_sound_log(status);
+    assert!(serde_json::to_vec(status).unwrap().len() < 256 * 1024);
+}
+
+/// The conditions as kstatus reads them.
+fn has_sound_conditions(status: &DockerUniverseJobStatus) {
+    let condition = |name: &str| status.conditions.iter().find(|condition| condition.type_ == name);
+    let holds = |name: &str| condition(name).is_some_and(|condition| condition.status == "True");
+    // Abnormal-true: never there without being true, and never both.
+    for name in ["Reconciling", "Stalled"] {
+        assert!(condition(name).is_none_or(|condition| condition.status == "True"), "{name}");
+    }
+    assert!(!(holds("Reconciling") && holds("Stalled")));
+    assert_eq!(holds("Finished"), holds("Complete") || holds("Failed"));
+    assert!(!(holds("Complete") && holds("Failed")));
+    assert!(!holds("Failed") || holds("Stalled"), "kstatus must say Failed of a failed job");
+    assert!(!holds("Finished") || !holds("Reconciling"), "kstatus must not wait for a finished job");
+    assert!(holds("Finished") || holds("Reconciling") || holds("Stalled"), "kstatus would say Current");
+    assert_eq!(holds("Held"), status.counts.unwrap().held > 0);
+    assert_eq!(holds("Finished"), status.completion_time.is_some());
+}
+
+fn has_sound_log(status: &DockerUniverseJobStatus) {
+    let events = events(status);
+    assert_eq!(status.user_log.as_ref().unwrap().events, i64::try_from(events.len()).unwrap());
+    let over = status.completion_time.is_some();
+    let expect = if over { Expect::Finished } else { Expect::Running };
+    for violation in userlog::check(&events, expect) {
+        assert!(is_rehold(&events, violation), "{violation}");
+    }
+}
+
+/// `condor_hold` of a job that a fault holds writes 012 again, with code 1 (§5.2 of the semantics).
+fn is_rehold(events: &[Event], violation: userlog::Violation) -> bool {
+    let code = |event: &Event| match event.body {
+        Body::Held { code, .. } => Some(code),
+        _ => None,
+    };
+    let before = events[..violation.index].iter().rev().find_map(code);
+    violation.fault == LogFault::HeldTwice
+        && code(&events[violation.index]) == Some(1)
+        && before.is_some_and(|code| code != 1 && code != 15)
+}

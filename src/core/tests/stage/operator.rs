@@ -1,0 +1,204 @@
+//! The operator's shell in small: a view of the server that may be old, `decide`, and the effects in their order.
+//!
+//! Invariant: the view is never older than what the operator itself was answered; everything but the view can be lost.
+
+use super::{CLUSTER, Server, server::Answer};
+use duj_api::{DockerUniverseCommand, DockerUniverseJob};
+use duj_core::{
+    decide::decide,
+    facts::PodFacts,
+    observed::{Decision, Effect, Observed, Refusal, RefusalKind},
+    settings::Settings,
+};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
+use std::collections::BTreeMap;
+
+/// What happens to one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    /// It does not arrive.
+    Lost,
+    /// It is carried out, and nobody hears of it.
+    Unanswered,
+}
+
+/// The operator.
+#[derive(Clone, Debug, Default)]
+pub struct Operator {
+    pub settings: Settings,
+    pub job: Option<DockerUniverseJob>,
+    pub pods: BTreeMap<String, Pod>,
+    pub commands: BTreeMap<String, DockerUniverseCommand>,
+    refusal: Option<Refusal>,
+    uncommitted_since: Option<Timestamp>,
+    /// What the last reconciliation did to the server, in order.
+    pub deeds: Vec<String>,
+}
+
+/// The pass is over: an answer is missing, or says that the facts were old.
+#[derive(Debug)]
+pub struct Interrupted;
+
+impl Operator {
+    /// Sees everything as it is.
+    pub fn look(&mut self, server: &Server) {
+        self.job.clone_from(&server.job);
+        self.pods.clone_from(&server.pods);
+        self.commands.clone_from(&server.commands);
+    }
+
+    /// The watch tells of one pod.
+    pub fn look_at_pod(&mut self, server: &Server, name: &str) {
+        match server.pods.get(name) {
+            Some(pod) => self.pods.insert(name.to_owned(), pod.clone()),
+            None => self.pods.remove(name),
+        };
+    }
+
+    /// A new process: it remembers nothing and lists everything.
+    pub fn restart(&mut self, server: &Server) {
+        *self = Self { settings: self.settings.clone(), ..Self::default() };
+        self.look(server);
+    }
+
+    /// All facts about the job, as far as they are known.
+    pub fn observed(&self, now: Timestamp) -> Option<Observed> {
+        Some(Observed {
+            job: self.job.clone()?,
+            pods: self.pods.values().filter_map(PodFacts::read).collect(),
+            commands: self.commands.values().filter(|command| command.status.is_none()).cloned().collect(),
+            fresh_cluster_id: CLUSTER,
+            refusal: self.refusal.clone(),
+            uncommitted_since: self.uncommitted_since,
+            now,
+        })
+    }
+
+    /// One pass: observe, decide, perform.
+    pub fn reconcile(
+        &mut self,
+        server: &mut Server,
+        now: Timestamp,
+        fault: &mut dyn FnMut() -> Fault,
+    ) -> Result<Option<Decision>, Interrupted> {
+        self.deeds.clear();
+        let Some(observed) = self.observed(now) else {
+            self.release_orphans(server);
+            return Ok(None);
+        };
+        let decision = decide(&observed, &self.settings);
+        for effect in decision.before.clone() {
+            self.perform(server, effect, now, fault())?;
+        }
+        if decision.deferred {
+            self.uncommitted_since.get_or_insert(now);
+        } else {
+            self.uncommitted_since = None;
+        }
+        if let Some(status) = decision.status.clone() {
+            self.deeds.push("Status".into());
+            let version = observed.job.metadata.resource_version.as_deref();
+            let written = request(fault(), || server.write_status(version, status)).ok_or(Interrupted)?;
+            self.job = Some(written.map_err(|_| Interrupted)?);
+            self.refusal.take_if(|refusal| refusal.kind == RefusalKind::Permanent);
+        }
+        for effect in decision.after.clone() {
+            self.perform(server, effect, now, fault())?;
+        }
+        Ok(Some(decision))
+    }
+
+    fn release_orphans(&mut self, server: &mut Server) {
+        for pod in self.pods.values().filter_map(PodFacts::read).filter(|pod| pod.unaccounted) {
+            if server.job.is_none() {
+                server.release_pod(&pod.name, &pod.uid);
+            }
+        }
+    }
+
+    fn perform(
+        &mut self,
+        server: &mut Server,
+        effect: Effect,
+        now: Timestamp,
+        fault: Fault,
+    ) -> Result<(), Interrupted> {
+        self.deeds.push(name_of(&effect));
+        match effect {
+            Effect::CreatePod(pod) => self.create_pod(server, *pod, now, fault)?,
+            Effect::DeletePod { name, uid } => {
+                request(fault, || server.delete_pod(&name, &uid, now)).ok_or(Interrupted)?;
+            }
+            Effect::ReleasePod { name, uid } => {
+                request(fault, || server.release_pod(&name, &uid)).ok_or(Interrupted)?;
+            }
+            Effect::Answer { name, status } => {
+                request(fault, || server.answer(&name, status)).ok_or(Interrupted)?;
+            }
+            Effect::DeleteJob => request(fault, || server.delete_job(now)).ok_or(Interrupted)?,
+            Effect::ForgetCommand { .. } | Effect::Event { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn create_pod(
+        &mut self,
+        server: &mut Server,
+        pod: Pod,
+        now: Timestamp,
+        fault: Fault,
+    ) -> Result<(), Interrupted> {
+        let name = pod.metadata.name.clone().unwrap();
+        match request(fault, || server.create_pod(pod, now)).ok_or(Interrupted)? {
+            Ok(made) => {
+                self.refusal = None;
+                self.pods.insert(name, made);
+                Ok(())
+            }
+            Err(Answer::Refused(kind, message)) => {
+                let wait = if kind == RefusalKind::Permanent { 0 } else { 5 };
+                let retry = now + SignedDuration::from_secs(wait);
+                self.refusal = Some(Refusal { kind, message, retry });
+                Err(Interrupted)
+            }
+            Err(_) => {
+                self.look_at_pod(server, &name);
+                Err(Interrupted)
+            }
+        }
+    }
+}
+
+fn request<T>(fault: Fault, act: impl FnOnce() -> T) -> Option<T> {
+    match fault {
+        Fault::Lost => None,
+        Fault::None => Some(act()),
+        Fault::Unanswered => {
+            act();
+            None
+        }
+    }
+}
+
+fn name_of(effect: &Effect) -> String {
+    let attempt = |name: &str| name.trim_start_matches("hello-0a1b2c3d-").to_owned();
+    match effect {
+        Effect::CreatePod(pod) => {
+            let copied = pod.spec.as_ref().is_some_and(|spec| spec.init_containers.is_some());
+            let how = if copied { " with init container" } else { "" };
+            format!("CreatePod {}{how}", attempt(pod.metadata.name.as_deref().unwrap_or_default()))
+        }
+        Effect::DeletePod { name, .. } => format!("DeletePod {}", attempt(name)),
+        Effect::ReleasePod { name, .. } => format!("ReleasePod {}", attempt(name)),
+        Effect::Answer { status, .. } => {
+            format!("Answer +{} -{} '{}'", status.accepted, status.refused, status.message)
+        }
+        Effect::ForgetCommand { .. } => "ForgetCommand".into(),
+        Effect::DeleteJob => "DeleteJob".into(),
+        Effect::Event { warning, reason, .. } => {
+            format!("Event {} {reason}", if *warning { "Warning" } else { "Normal" })
+        }
+    }
+}

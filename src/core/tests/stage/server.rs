@@ -1,0 +1,156 @@
+//! An API server with one job, its pods and its commands.
+//!
+//! Invariant: each change gives the object a new version; an object with a `deletionTimestamp` goes when it has no
+//! finalizer left and its kubelet (if it has one) has confirmed its end.
+
+use duj_api::{DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, DockerUniverseJobStatus, names};
+use duj_core::observed::RefusalKind;
+use jiff::Timestamp;
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
+use std::collections::BTreeMap;
+
+/// What is stored, and how creations of pods are answered.
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub job: Option<DockerUniverseJob>,
+    pub pods: BTreeMap<String, Pod>,
+    pub commands: BTreeMap<String, DockerUniverseCommand>,
+    /// Answer to the creation of pods, if not 201.
+    pub refuses: Option<(RefusalKind, String)>,
+    /// Changes so far.
+    pub version: u64,
+}
+
+/// The answers that an operator tells apart.
+#[derive(Debug, PartialEq)]
+pub enum Answer {
+    AlreadyExists,
+    Conflict,
+    Refused(RefusalKind, String),
+}
+
+impl Server {
+    pub fn with(mut job: DockerUniverseJob) -> Self {
+        job.metadata.resource_version = Some("1".into());
+        Self { job: Some(job), pods: BTreeMap::new(), commands: BTreeMap::new(), refuses: None, version: 1 }
+    }
+
+    fn next(&mut self) -> String {
+        self.version += 1;
+        self.version.to_string()
+    }
+
+    /// The job's owner edits the specification.
+    pub fn edit(&mut self, change: impl FnOnce(&mut DockerUniverseJob)) {
+        let version = self.next();
+        let Some(job) = &mut self.job else { return };
+        let before = job.spec.clone();
+        change(job);
+        job.metadata.resource_version = Some(version);
+        if job.spec != before {
+            job.metadata.generation = job.metadata.generation.map(|generation| generation + 1);
+        }
+    }
+
+    pub fn write_status(
+        &mut self,
+        resource_version: Option<&str>,
+        status: DockerUniverseJobStatus,
+    ) -> Result<DockerUniverseJob, Answer> {
+        let version = self.next();
+        let job = self.job.as_mut().ok_or(Answer::Conflict)?;
+        if job.metadata.resource_version.as_deref() != resource_version {
+            return Err(Answer::Conflict);
+        }
+        job.status = Some(status);
+        job.metadata.resource_version = Some(version);
+        Ok(job.clone())
+    }
+
+    pub fn create_pod(&mut self, mut pod: Pod, now: Timestamp) -> Result<Pod, Answer> {
+        let name = pod.metadata.name.clone().unwrap();
+        if let Some((kind, message)) = self.refuses.clone() {
+            return Err(Answer::Refused(kind, message)); // before it looks whether the name is taken
+        }
+        if self.pods.contains_key(&name) {
+            return Err(Answer::AlreadyExists);
+        }
+        let version = self.next();
+        pod.metadata.uid = Some(format!("pod-{version}"));
+        pod.metadata.resource_version = Some(version);
+        pod.metadata.creation_timestamp = Some(Time(now));
+        self.pods.insert(name, pod.clone());
+        Ok(pod)
+    }
+
+    /// Anybody changes a pod.
+    pub fn change_pod(&mut self, name: &str, change: impl FnOnce(&mut Pod)) {
+        let version = self.next();
+        let Some(pod) = self.pods.get_mut(name) else { return };
+        change(pod);
+        pod.metadata.resource_version = Some(version);
+        let confirmed = pod.metadata.deletion_timestamp.is_some()
+            && pod.metadata.deletion_grace_period_seconds == Some(0);
+        if confirmed && pod.metadata.finalizers.as_ref().is_none_or(Vec::is_empty) {
+            self.pods.remove(name);
+        }
+    }
+
+    /// A pod without a node, or one that is over, needs nobody's confirmation.
+    pub fn delete_pod(&mut self, name: &str, uid: &str, now: Timestamp) {
+        if self.pods.get(name).is_some_and(|pod| pod.metadata.uid.as_deref() == Some(uid)) {
+            self.change_pod(name, |pod| {
+                let spec = pod.spec.as_ref().unwrap();
+                let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+                let at_once = spec.node_name.is_none() || matches!(phase, Some("Failed" | "Succeeded"));
+                let grace = if at_once { Some(0) } else { spec.termination_grace_period_seconds };
+                let asked = pod.metadata.deletion_grace_period_seconds;
+                pod.metadata.deletion_grace_period_seconds = asked.or(grace).min(grace);
+                pod.metadata.deletion_timestamp.get_or_insert(Time(now));
+            });
+        }
+    }
+
+    pub fn release_pod(&mut self, name: &str, uid: &str) {
+        if self.pods.get(name).is_some_and(|pod| pod.metadata.uid.as_deref() == Some(uid)) {
+            self.change_pod(name, |pod| {
+                if let Some(finalizers) = &mut pod.metadata.finalizers {
+                    finalizers.retain(|finalizer| finalizer != names::FINALIZER_ACCOUNTED);
+                }
+            });
+        }
+    }
+
+    /// The job goes, and the garbage collector deletes its pods.
+    pub fn delete_job(&mut self, now: Timestamp) {
+        self.version += 1;
+        self.job = None;
+        let pods: Vec<(String, String)> =
+            self.pods.iter().map(|(name, pod)| (name.clone(), pod.metadata.uid.clone().unwrap())).collect();
+        for (name, uid) in pods {
+            self.delete_pod(&name, &uid, now);
+        }
+    }
+
+    /// A person gives a command.
+    pub fn command(&mut self, spec: serde_json::Value, now: Timestamp) -> String {
+        let version = self.next();
+        let name = format!("command-{version}");
+        let command: DockerUniverseCommand = serde_json::from_value(serde_json::json!({
+            "apiVersion": "dockeruniverse.io/v1alpha1",
+            "kind": "DockerUniverseCommand",
+            "metadata": { "name": name, "namespace": "physics", "uid": name, "creationTimestamp": Time(now) },
+            "spec": spec,
+        }))
+        .unwrap();
+        self.commands.insert(name.clone(), command);
+        name
+    }
+
+    pub fn answer(&mut self, name: &str, status: DockerUniverseCommandStatus) {
+        self.version += 1;
+        if let Some(command) = self.commands.get_mut(name).filter(|command| command.status.is_none()) {
+            command.status = Some(status);
+        }
+    }
+}

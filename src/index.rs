@@ -1,0 +1,231 @@
+//! What the watches have told: pods and commands by their job, so that one job's facts are found without a scan.
+//!
+//! Invariant: an object is replaced only by a newer one of the same UID (what our own writes returned may be newer than
+//! what the watch has told so far). Only the facts that are read are kept, not whole pods.
+
+use duj_api::DockerUniverseCommand;
+use duj_core::facts::PodFacts;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{ResourceExt, runtime::watcher};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::watch;
+
+/// A job's place: namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct JobKey {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Pods by the UID of their job, then by their own UID.
+    pods: HashMap<String, BTreeMap<String, Known>>,
+    /// Commands by their job, then by their UID.
+    commands: HashMap<JobKey, BTreeMap<String, DockerUniverseCommand>>,
+    /// Pods (job UID, pod UID) and commands (job, UID) seen since a list began.
+    relisted_pods: Option<HashSet<(String, String)>>,
+    relisted_commands: Option<HashSet<(JobKey, String)>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    version: u64,
+    job: JobKey,
+    facts: PodFacts,
+}
+
+/// The index; shared by the watches and the reconciler.
+#[derive(Debug)]
+pub struct Index {
+    state: Mutex<State>,
+    ready: watch::Sender<(bool, bool)>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self { state: Mutex::default(), ready: watch::Sender::new((false, false)) }
+    }
+}
+
+impl Index {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code panics while it holds this lock in a half-made state.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until both watches have told all there was when they began.
+    pub async fn wait_until_ready(&self) {
+        let mut ready = self.ready.subscribe();
+        // The sender lives as long as `self`.
+        let _ = ready.wait_for(|(pods, commands)| *pods && *commands).await;
+    }
+
+    /// Whether both watches have told all there was when they began.
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow() == (true, true)
+    }
+
+    /// A pod watch's event; the jobs that it concerns.
+    pub fn pod_event(&self, event: watcher::Event<Pod>) -> Vec<JobKey> {
+        match event {
+            watcher::Event::Init => {
+                self.state().relisted_pods = Some(HashSet::new());
+                Vec::new()
+            }
+            watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => {
+                self.insert_pod(&pod).into_iter().collect()
+            }
+            watcher::Event::Delete(pod) => self.remove_pod(&pod).into_iter().collect(),
+            watcher::Event::InitDone => {
+                let gone = self.forget_unlisted_pods();
+                self.ready.send_modify(|ready| ready.0 = true);
+                gone
+            }
+        }
+    }
+
+    /// Takes in a pod from a watch or from the answer to our own write. The job it concerns, where it is a job's.
+    pub fn insert_pod(&self, pod: &Pod) -> Option<JobKey> {
+        let facts = PodFacts::read(pod)?;
+        let job = job_of(pod)?;
+        let version = version(pod);
+        let mut state = self.state();
+        if let Some(listed) = &mut state.relisted_pods {
+            listed.insert((facts.owner.clone(), facts.uid.clone()));
+        }
+        let pods = state.pods.entry(facts.owner.clone()).or_default();
+        if pods.get(&facts.uid).is_none_or(|known| known.version <= version) {
+            pods.insert(facts.uid.clone(), Known { version, job: job.clone(), facts });
+        }
+        Some(job)
+    }
+
+    fn remove_pod(&self, pod: &Pod) -> Option<JobKey> {
+        let facts = PodFacts::read(pod)?;
+        let mut state = self.state();
+        if let Some(pods) = state.pods.get_mut(&facts.owner) {
+            pods.remove(&facts.uid);
+            if pods.is_empty() {
+                state.pods.remove(&facts.owner);
+            }
+        }
+        job_of(pod)
+    }
+
+    fn forget_unlisted_pods(&self) -> Vec<JobKey> {
+        let mut state = self.state();
+        let Some(listed) = state.relisted_pods.take() else { return Vec::new() };
+        let mut gone = Vec::new();
+        state.pods.retain(|owner, pods| {
+            pods.retain(|uid, known| {
+                let stays = listed.contains(&(owner.clone(), uid.clone()));
+                if !stays {
+                    gone.push(known.job.clone());
+                }
+                stays
+            });
+            !pods.is_empty()
+        });
+        gone
+    }
+
+    /// A command watch's event; the jobs that it concerns.
+    pub fn command_event(&self, event: watcher::Event<DockerUniverseCommand>) -> Vec<JobKey> {
+        match event {
+            watcher::Event::Init => {
+                self.state().relisted_commands = Some(HashSet::new());
+                Vec::new()
+            }
+            watcher::Event::InitApply(command) | watcher::Event::Apply(command) => {
+                vec![self.insert_command(command)]
+            }
+            watcher::Event::Delete(command) => {
+                let key = key_of(&command);
+                let mut state = self.state();
+                if let Some(commands) = state.commands.get_mut(&key) {
+                    commands.remove(&command.uid().unwrap_or_default());
+                    if commands.is_empty() {
+                        state.commands.remove(&key);
+                    }
+                }
+                vec![key]
+            }
+            watcher::Event::InitDone => {
+                let mut state = self.state();
+                let listed = state.relisted_commands.take().unwrap_or_default();
+                state.commands.retain(|key, commands| {
+                    commands.retain(|uid, _| listed.contains(&(key.clone(), uid.clone())));
+                    !commands.is_empty()
+                });
+                drop(state);
+                self.ready.send_modify(|ready| ready.1 = true);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Takes in a command from the watch or from the answer to our own write.
+    pub fn insert_command(&self, command: DockerUniverseCommand) -> JobKey {
+        let key = key_of(&command);
+        let uid = command.uid().unwrap_or_default();
+        let mut state = self.state();
+        if let Some(listed) = &mut state.relisted_commands {
+            listed.insert((key.clone(), uid.clone()));
+        }
+        let commands = state.commands.entry(key.clone()).or_default();
+        if commands.get(&uid).is_none_or(|known| version(known) <= version(&command)) {
+            commands.insert(uid, command);
+        }
+        key
+    }
+
+    /// The pods of the job with this UID.
+    pub fn pods(&self, job_uid: &str) -> Vec<PodFacts> {
+        let state = self.state();
+        let pods = state.pods.get(job_uid).into_iter().flat_map(BTreeMap::values);
+        pods.map(|known| known.facts.clone()).collect()
+    }
+
+    /// Every job UID that has pods, with the job's place.
+    pub fn owners(&self) -> Vec<(String, JobKey)> {
+        let state = self.state();
+        let owner = |(uid, pods): (&String, &BTreeMap<String, Known>)| {
+            Some((uid.clone(), pods.values().next()?.job.clone()))
+        };
+        state.pods.iter().filter_map(owner).collect()
+    }
+
+    /// Every place that commands name.
+    pub fn places_with_commands(&self) -> Vec<JobKey> {
+        self.state().commands.keys().cloned().collect()
+    }
+
+    /// Commands for the job in this place, oldest first.
+    pub fn commands(&self, key: &JobKey) -> Vec<DockerUniverseCommand> {
+        let state = self.state();
+        let commands = state.commands.get(key).into_iter().flat_map(BTreeMap::values);
+        let mut commands: Vec<_> = commands.cloned().collect();
+        commands.sort_by_key(|command| (command.metadata.creation_timestamp.clone(), command.name_any()));
+        commands
+    }
+}
+
+fn key_of(command: &DockerUniverseCommand) -> JobKey {
+    JobKey { namespace: command.namespace().unwrap_or_default(), name: command.spec.job.clone() }
+}
+
+fn job_of(pod: &Pod) -> Option<JobKey> {
+    let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true))?;
+    Some(JobKey { namespace: pod.namespace()?, name: owner.name.clone() })
+}
+
+/// Resource versions are ordered numbers (KEP-5504); what is none is older than all.
+pub fn version<K: ResourceExt>(object: &K) -> u64 {
+    object.resource_version().and_then(|text| text.parse().ok()).unwrap_or_default()
+}

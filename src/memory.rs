@@ -1,0 +1,58 @@
+//! What the operator remembers between two decisions about a job, beside what is committed.
+//!
+//! Invariant: all of it can be lost at any moment (a restart) without harm: it saves writes and waiting, never decides.
+
+use crate::index::version;
+use duj_api::DockerUniverseJob;
+use duj_core::observed::Refusal;
+use jiff::Timestamp;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Memory of one job.
+#[derive(Clone, Debug, Default)]
+pub struct JobMemory {
+    /// The job as our last write returned it; the cache may be older.
+    pub written: Option<Arc<DockerUniverseJob>>,
+    /// The cluster id that a job without one will get.
+    pub cluster_id: Option<i64>,
+    /// The API server's last refusal to create a pod.
+    pub refusal: Option<Refusal>,
+    /// Refusals in a row.
+    pub refusals: u32,
+    /// Since when a change waits to be committed.
+    pub uncommitted_since: Option<Timestamp>,
+    /// Errors in a row.
+    pub errors: u32,
+}
+
+/// Memory of all jobs, by UID.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<HashMap<String, JobMemory>>);
+
+impl Memory {
+    /// Reads and changes what is remembered of a job.
+    pub fn of<T>(&self, uid: &str, act: impl FnOnce(&mut JobMemory) -> T) -> T {
+        let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        act(jobs.entry(uid.to_owned()).or_default())
+    }
+
+    /// The job is gone.
+    pub fn forget(&self, uid: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
+    /// The newer of the cached job and what we wrote last.
+    pub fn newest(&self, cached: Arc<DockerUniverseJob>) -> Arc<DockerUniverseJob> {
+        let uid = cached.metadata.uid.clone().unwrap_or_default();
+        self.of(&uid, |memory| match &memory.written {
+            Some(written) if version(written.as_ref()) > version(cached.as_ref()) => written.clone(),
+            _ => {
+                memory.written = None;
+                cached
+            }
+        })
+    }
+}

@@ -1,0 +1,99 @@
+//! From the caches to `duj_core::Observed`: all facts about one job, with the time.
+
+use crate::{
+    index::{Index, JobKey},
+    perform::Error,
+    run::Context,
+};
+use duj_api::{DockerUniverseCommand, DockerUniverseJob};
+use duj_core::{facts::PodFacts, observed::Observed};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Event;
+use kube::{Api, ResourceExt, api::ListParams};
+use std::sync::Arc;
+
+/// A pod that is still being set up after this time is asked for its troubles.
+const SETTING_UP: SignedDuration = SignedDuration::from_secs(10);
+
+/// All facts about a job.
+pub async fn observe(context: &Context, cached: Arc<DockerUniverseJob>) -> Result<Observed, Error> {
+    let now = Timestamp::now();
+    let job = context.memory.newest(cached);
+    let uid = job.uid().unwrap_or_default();
+    let mut pods = context.index.pods(&uid);
+    for pod in &mut pods {
+        if is_setting_up(pod, now) {
+            pod.trouble = trouble(context, &job, pod).await;
+        }
+    }
+    let fresh_cluster_id = fresh_cluster_id(context, &job, &pods, &uid).await?;
+    let commands = open_commands(&context.index, &job);
+    let (refusal, uncommitted_since) =
+        context.memory.of(&uid, |memory| (memory.refusal.clone(), memory.uncommitted_since));
+    Ok(Observed {
+        job: Arc::unwrap_or_clone(job),
+        pods,
+        commands,
+        fresh_cluster_id,
+        refusal,
+        uncommitted_since,
+        now,
+    })
+}
+
+/// A number is taken from the store only for a job that has none, and only once.
+async fn fresh_cluster_id(
+    context: &Context,
+    job: &DockerUniverseJob,
+    pods: &[PodFacts],
+    uid: &str,
+) -> Result<i64, Error> {
+    let committed = job.status.as_ref().and_then(|status| status.cluster_id);
+    let known = committed
+        .or_else(|| pods.iter().find_map(|pod| pod.cluster_id))
+        .or_else(|| context.memory.of(uid, |memory| memory.cluster_id));
+    if let Some(id) = known {
+        return Ok(id);
+    }
+    let id = context.cluster_ids.next().await?;
+    context.memory.of(uid, |memory| memory.cluster_id = Some(id));
+    Ok(id)
+}
+
+/// Commands that were made for this very job and are not answered.
+fn open_commands(index: &Index, job: &DockerUniverseJob) -> Vec<DockerUniverseCommand> {
+    let key =
+        JobKey { namespace: job.namespace().unwrap_or_default(), name: job.name_any() };
+    let mut commands = index.commands(&key);
+    commands.retain(|command| is_for(command, job) && command.status.is_none());
+    commands
+}
+
+/// A command is for the job that existed when it was made.
+pub fn is_for(command: &DockerUniverseCommand, job: &DockerUniverseJob) -> bool {
+    command.metadata.creation_timestamp >= job.metadata.creation_timestamp
+}
+
+fn is_setting_up(pod: &PodFacts, now: Timestamp) -> bool {
+    let silent = pod
+        .job
+        .waiting
+        .as_ref()
+        .is_some_and(|(reason, _)| reason == "ContainerCreating" || reason == "PodInitializing");
+    let long = pod.scheduled.is_some_and(|bound| now.duration_since(bound) > SETTING_UP);
+    silent && long && !pod.ended() && pod.deleting.is_none()
+}
+
+/// The kubelet tells of volumes that it cannot mount only in Events.
+async fn trouble(context: &Context, job: &DockerUniverseJob, pod: &PodFacts) -> Option<String> {
+    let events: Api<Event> = Api::namespaced(context.client.clone(), &job.namespace()?);
+    let selector = format!("involvedObject.uid={},type=Warning", pod.uid);
+    let list = events.list(&ListParams::default().fields(&selector).limit(50)).await.ok()?;
+    let mut warnings: Vec<Event> = list.items;
+    warnings.retain(|event| {
+        event.reason.as_deref().is_some_and(|reason| reason.starts_with("Failed"))
+    });
+    warnings.sort_by_key(|event| event.last_timestamp.clone());
+    warnings.pop()?.message
+}
+

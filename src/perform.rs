@@ -1,0 +1,290 @@
+//! From `duj_core`'s effects to API calls. Nothing else writes to jobs, commands and pods.
+//!
+//! Invariant: each call is idempotent and bound to a UID: what happened although its answer was lost happens once, and
+//! an object of the same name that is not ours is never touched. Every call has a deadline; nothing is retried here.
+
+use crate::{index::version, metrics::Verb, refusal, run::Context};
+use duj_api::{
+    DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, DockerUniverseJobStatus, names,
+};
+use duj_core::{facts::PodFacts, observed::{Effect, RefusalKind}};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
+    core::Status,
+};
+use serde_json::json;
+use std::time::Duration;
+use thiserror::Error;
+
+/// The longest that one call may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A call that did not come to its end. Whether it happened is found out by the next observation.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The API server answered with an error.
+    #[error("cannot {attempt}: {message}", message = describe(source))]
+    Api {
+        /// What was tried.
+        attempt: &'static str,
+        /// Its answer.
+        source: Box<kube::Error>,
+    },
+    /// The API server did not answer in time.
+    #[error("cannot {0}: no answer from the API server in 10 s")]
+    NoAnswer(&'static str),
+    /// The store of cluster ids holds something else.
+    #[error("cannot read the next cluster id: {0}")]
+    ClusterIds(String),
+}
+
+fn describe(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+impl Error {
+    /// Somebody else wrote first: our facts were old.
+    pub fn is_conflict(&self) -> bool {
+        self.status().is_some_and(Status::is_conflict)
+    }
+
+    /// The object is there already.
+    pub fn is_already_exists(&self) -> bool {
+        self.status().is_some_and(Status::is_already_exists)
+    }
+
+    fn status(&self) -> Option<&Status> {
+        match self {
+            Self::Api { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => Some(status),
+                _ => None,
+            },
+            Self::NoAnswer(_) | Self::ClusterIds(_) => None,
+        }
+    }
+
+    fn is_not_found(&self) -> bool {
+        self.status().is_some_and(Status::is_not_found)
+    }
+}
+
+/// What became of an effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// It is so.
+    Done,
+    /// The API server refused the pod; the reason is remembered for the next decision.
+    Refused,
+}
+
+/// Makes a call, with the deadline.
+pub async fn call<T>(
+    attempt: &'static str,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(DEADLINE, request).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => Err(Error::Api { attempt, source: Box::new(source) }),
+        Err(_) => Err(Error::NoAnswer(attempt)),
+    }
+}
+
+/// Commits a job's status: one patch, guarded by the resource version that the decision was made from.
+pub async fn write_status(
+    context: &Context,
+    job: &DockerUniverseJob,
+    status: DockerUniverseJobStatus,
+) -> Result<DockerUniverseJob, Error> {
+    let jobs: Api<DockerUniverseJob> = Api::namespaced(context.client.clone(), &namespace(job));
+    // A merge patch leaves what it does not name: fields that are absent now have to be named as null.
+    let mut status = serde_json::to_value(status).unwrap_or_default();
+    let before = job.status.as_ref().and_then(|status| serde_json::to_value(status).ok());
+    for key in before.iter().filter_map(serde_json::Value::as_object).flat_map(|map| map.keys()) {
+        if status.get(key).is_none() {
+            status[key] = serde_json::Value::Null;
+        }
+    }
+    let patch = json!({
+        "metadata": { "resourceVersion": job.resource_version(), "uid": job.uid() },
+        "status": status,
+    });
+    context.metrics.wrote(Verb::PatchStatus);
+    let parameters = PatchParams::default();
+    call("write the job's status", jobs.patch_status(&job.name_any(), &parameters, &Patch::Merge(patch))).await
+}
+
+/// Carries out one effect for a job.
+pub async fn perform(context: &Context, job: &DockerUniverseJob, effect: Effect) -> Result<Made, Error> {
+    match effect {
+        Effect::CreatePod(pod) => return create_pod(context, job, *pod).await,
+        Effect::DeletePod { name, uid } => delete_pod(context, &namespace(job), &name, &uid).await?,
+        Effect::ReleasePod { name, uid } => release_pod(context, &namespace(job), &name, &uid).await?,
+        Effect::Answer { name, status } => answer(context, &namespace(job), &name, status).await?,
+        Effect::ForgetCommand { name, uid } => forget(context, &namespace(job), &name, &uid).await?,
+        Effect::DeleteJob => delete_job(context, job).await?,
+        Effect::Event { warning, reason, note } => context.recorder.tell(job, warning, reason, note),
+    }
+    Ok(Made::Done)
+}
+
+fn namespace(job: &DockerUniverseJob) -> String {
+    job.namespace().unwrap_or_default()
+}
+
+async fn create_pod(context: &Context, job: &DockerUniverseJob, pod: Pod) -> Result<Made, Error> {
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &namespace(job));
+    let uid = job.uid().unwrap_or_default();
+    context.metrics.wrote(Verb::CreatePod);
+    let made = call("create the job's pod", pods.create(&PostParams::default(), &pod)).await;
+    let status = match made {
+        Ok(made) => {
+            adopt(context, &uid, &made);
+            return Ok(Made::Done);
+        }
+        Err(error) => match error.status() {
+            Some(status) => status.clone(),
+            None => return Err(error),
+        },
+    };
+    // A quota answers before the server looks whether the name exists, so both answers are worth a look.
+    let before = context.memory.of(&uid, |memory| memory.refusals);
+    let refusal = refusal::read(&status, before, Timestamp::now());
+    if status.is_already_exists() || refusal.kind == RefusalKind::Quota {
+        let there = call("read the job's pod", pods.get_opt(&pod.name_any())).await?;
+        if let Some(there) = there {
+            if is_ours(&there, &pod) {
+                adopt(context, &uid, &there);
+                return Ok(Made::Done);
+            }
+            let name = pod.name_any();
+            let message = format!("a pod '{name}' exists that is not this job's: delete it or rename it");
+            refuse(context, &uid, duj_core::observed::Refusal { message, kind: RefusalKind::Transient, ..refusal });
+            return Ok(Made::Refused);
+        }
+    }
+    if status.is_already_exists() {
+        // It was there and is gone: the next look at the world tells.
+        return Ok(Made::Refused);
+    }
+    refuse(context, &uid, refusal);
+    Ok(Made::Refused)
+}
+
+fn refuse(context: &Context, uid: &str, refusal: duj_core::observed::Refusal) {
+    context.memory.of(uid, |memory| {
+        memory.refusals = memory.refusals.saturating_add(1);
+        memory.refusal = Some(refusal);
+    });
+}
+
+fn adopt(context: &Context, uid: &str, pod: &Pod) {
+    context.index.insert_pod(pod);
+    context.memory.of(uid, |memory| {
+        memory.refusal = None;
+        memory.refusals = 0;
+    });
+}
+
+/// The same owner, proc and attempt.
+fn is_ours(there: &Pod, wanted: &Pod) -> bool {
+    let (Some(there), Some(wanted)) = (PodFacts::read(there), owner_of(wanted)) else { return false };
+    (there.owner.as_str(), there.proc, there.attempt) == (wanted.0.as_str(), wanted.1, wanted.2)
+}
+
+fn owner_of(pod: &Pod) -> Option<(String, u32, u32)> {
+    let owner = pod.owner_references().first()?.uid.clone();
+    let number = |label: &str| pod.labels().get(label)?.parse().ok();
+    Some((owner, number(names::LABEL_PROC_ID)?, number(names::LABEL_ATTEMPT)?))
+}
+
+async fn delete_pod(context: &Context, namespace: &str, name: &str, uid: &str) -> Result<(), Error> {
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
+    context.metrics.wrote(Verb::DeletePod);
+    match call("delete a pod", pods.delete(name, &only(uid))).await {
+        Ok(either::Either::Left(pod)) => {
+            context.index.insert_pod(&pod);
+            Ok(())
+        }
+        Ok(either::Either::Right(_)) => Ok(()),
+        // Gone, or another pod of that name: what was wanted is so.
+        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes our finalizer off a pod, and no other.
+pub async fn release_pod(context: &Context, namespace: &str, name: &str, uid: &str) -> Result<(), Error> {
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
+    // A strategic merge of `finalizers` can delete one entry; the UID guards against a pod of the same name.
+    let patch = json!({
+        "metadata": { "uid": uid, "$deleteFromPrimitiveList/finalizers": [names::FINALIZER_ACCOUNTED] },
+    });
+    context.metrics.wrote(Verb::ReleasePod);
+    match call("release a pod", pods.patch(name, &PatchParams::default(), &Patch::Strategic(patch))).await {
+        Ok(pod) => {
+            context.index.insert_pod(&pod);
+            tracing::debug!(pod = name, version = version(&pod), "released");
+            Ok(())
+        }
+        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes the answer of a command, unless it has one.
+pub async fn answer(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    status: DockerUniverseCommandStatus,
+) -> Result<(), Error> {
+    let commands: Api<DockerUniverseCommand> = Api::namespaced(context.client.clone(), namespace);
+    context.metrics.wrote(Verb::AnswerCommand);
+    let patch = Patch::Merge(json!({ "status": status }));
+    match call("answer a command", commands.patch_status(name, &PatchParams::default(), &patch)).await {
+        Ok(command) => {
+            context.index.insert_command(command);
+            Ok(())
+        }
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes a command whose answer has been there long enough.
+pub async fn forget(context: &Context, namespace: &str, name: &str, uid: &str) -> Result<(), Error> {
+    let commands: Api<DockerUniverseCommand> = Api::namespaced(context.client.clone(), namespace);
+    context.metrics.wrote(Verb::DeleteCommand);
+    match call("delete a command", commands.delete(name, &only(uid))).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn delete_job(context: &Context, job: &DockerUniverseJob) -> Result<(), Error> {
+    let jobs: Api<DockerUniverseJob> = Api::namespaced(context.client.clone(), &namespace(job));
+    let parameters = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Background),
+        ..only(&job.uid().unwrap_or_default())
+    };
+    context.metrics.wrote(Verb::DeleteJob);
+    match call("delete the job", jobs.delete(&job.name_any(), &parameters)).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn only(uid: &str) -> DeleteParams {
+    DeleteParams {
+        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+        ..DeleteParams::default()
+    }
+}

@@ -1,0 +1,102 @@
+//! The page to read first: one job, observed, decided, performed.
+//!
+//! Level-triggered: it runs whenever something about the job may have changed, and from any state, after a crash between any
+//! two writes, it comes to the same end. Its order is the design's: what is a pure function of the job (its first pod) may
+//! come first; then the status, which commits; then what depends on it.
+
+use crate::{
+    observe,
+    perform::{self, Error, Made},
+    run::Context,
+};
+use duj_api::DockerUniverseJob;
+use duj_core::{
+    decide::decide,
+    observed::{Decision, Effect, Observed, RefusalKind},
+};
+use jiff::Timestamp;
+use kube::{ResourceExt, runtime::controller::Action};
+use std::{sync::Arc, time::Duration};
+
+/// How often a decision may change within one run, because the API server refused what it asked for.
+const ROUNDS: usize = 3;
+
+/// Brings one job forward.
+pub async fn reconcile(job: Arc<DockerUniverseJob>, context: Arc<Context>) -> Result<Action, Error> {
+    context.index.wait_until_ready().await;
+    let started = std::time::Instant::now();
+    let mut action = Action::requeue(Duration::from_secs(1));
+    for _ in 0..ROUNDS {
+        let observed = observe::observe(&context, job.clone()).await?;
+        let decision = decide(&observed, &context.settings);
+        let now = observed.now;
+        let wake = decision.wake;
+        if carry_out(&context, observed, decision).await? == Made::Done {
+            action = wake.map_or_else(Action::await_change, |wake| Action::requeue(until(wake, now)));
+            break;
+        }
+        // The server refused a pod: the next decision takes that into account.
+    }
+    let uid = job.uid().unwrap_or_default();
+    context.memory.of(&uid, |memory| memory.errors = 0);
+    context.metrics.reconciled(started.elapsed());
+    Ok(action)
+}
+
+/// What to do about an error: log it, and try again later and later.
+pub fn retry(job: Arc<DockerUniverseJob>, error: &Error, context: Arc<Context>) -> Action {
+    context.metrics.failed();
+    let uid = job.uid().unwrap_or_default();
+    let errors = context.memory.of(&uid, |memory| {
+        memory.errors = memory.errors.saturating_add(1);
+        memory.errors
+    });
+    let wait = if error.is_conflict() {
+        // Our cache was older than the server; the watch brings the newer job in a moment.
+        Duration::from_millis(200)
+    } else {
+        let namespace = job.namespace().unwrap_or_default();
+        tracing::warn!(job = format!("{namespace}/{}", job.name_any()), "{error}");
+        Duration::from_millis(500u64 << errors.min(7))
+    };
+    Action::requeue(wait)
+}
+
+async fn carry_out(context: &Context, observed: Observed, decision: Decision) -> Result<Made, Error> {
+    let uid = observed.job.uid().unwrap_or_default();
+    let Decision { before, status, deferred, after, .. } = decision;
+    let mut effects = before;
+    if let Made::Refused = all(context, &observed.job, &mut effects).await? {
+        return Ok(Made::Refused);
+    }
+    context.memory.of(&uid, |memory| match deferred {
+        true => memory.uncommitted_since = memory.uncommitted_since.or(Some(observed.now)),
+        false => memory.uncommitted_since = None,
+    });
+    if let Some(status) = status {
+        let written = perform::write_status(context, &observed.job, status).await?;
+        context.memory.of(&uid, |memory| {
+            memory.written = Some(Arc::new(written));
+            // A final refusal is in the status now; what comes after a mended job is asked anew.
+            memory.refusal = memory.refusal.take().filter(|refusal| refusal.kind != RefusalKind::Permanent);
+        });
+    }
+    let mut effects = after;
+    all(context, &observed.job, &mut effects).await
+}
+
+async fn all(context: &Context, job: &DockerUniverseJob, effects: &mut Vec<Effect>) -> Result<Made, Error> {
+    for effect in effects.drain(..) {
+        if let Made::Refused = perform::perform(context, job, effect).await? {
+            return Ok(Made::Refused);
+        }
+    }
+    Ok(Made::Done)
+}
+
+fn until(wake: Timestamp, now: Timestamp) -> Duration {
+    let wait = wake.duration_since(now);
+    // A little late rather than a little early, so that what is due then is due.
+    Duration::try_from(wait).unwrap_or_default().min(Duration::from_secs(3600)) + Duration::from_millis(5)
+}
+

@@ -1,0 +1,88 @@
+//! Kubernetes Events that mirror the userlog, for `kubectl describe`. Best effort: the log is in the job's status.
+//!
+//! Invariant: telling never waits: what does not fit into the queue is counted and dropped.
+
+use crate::metrics::Metrics;
+use duj_api::DockerUniverseJob;
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, events::v1::Event},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{ObjectMeta, PostParams},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+
+/// Events that wait to be written.
+const QUEUE: usize = 1024;
+/// Kubernetes' bound of a note, in bytes.
+const LONGEST_NOTE: usize = 1000;
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Takes Events from the reconciler.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    queue: mpsc::Sender<Event>,
+    instance: String,
+    metrics: Arc<Metrics>,
+}
+
+impl Recorder {
+    /// A recorder and the task that writes what it takes. `instance` names this operator.
+    pub fn new(client: Client, instance: String, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()>) {
+        let (queue, taken) = mpsc::channel(QUEUE);
+        (Self { queue, instance, metrics }, write(client, taken))
+    }
+
+    /// Tells of something that happened to a job.
+    pub fn tell(&self, job: &DockerUniverseJob, warning: bool, reason: &str, note: String) {
+        let event = self.event(job, warning, reason, note);
+        if self.queue.try_send(event).is_err() {
+            self.metrics.dropped_event();
+        }
+    }
+
+    fn event(&self, job: &DockerUniverseJob, warning: bool, reason: &str, mut note: String) -> Event {
+        if note.len() > LONGEST_NOTE {
+            let mut end = LONGEST_NOTE;
+            while !note.is_char_boundary(end) {
+                end -= 1;
+            }
+            note.truncate(end);
+        }
+        Event {
+            metadata: ObjectMeta {
+                generate_name: Some(format!("{}.", job.name_any())),
+                namespace: job.namespace(),
+                ..ObjectMeta::default()
+            },
+            action: Some(reason.into()),
+            reason: Some(reason.into()),
+            note: Some(note),
+            type_: Some(if warning { "Warning" } else { "Normal" }.into()),
+            event_time: Some(MicroTime(Timestamp::now())),
+            reporting_controller: Some("dockeruniverse.io/operator".into()),
+            reporting_instance: Some(self.instance.clone()),
+            regarding: Some(ObjectReference {
+                resource_version: None,
+                ..job.object_ref(&())
+            }),
+            ..Event::default()
+        }
+    }
+}
+
+async fn write(client: Client, mut taken: mpsc::Receiver<Event>) {
+    while let Some(event) = taken.recv().await {
+        let namespace = event.metadata.namespace.clone().unwrap_or_default();
+        let events: Api<Event> = Api::namespaced(client.clone(), &namespace);
+        match tokio::time::timeout(DEADLINE, events.create(&PostParams::default(), &event)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!("cannot write an Event: {error}"),
+            Err(_) => tracing::debug!("cannot write an Event: no answer"),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Wiring: the client, the caches, the reconciler and what runs beside it.
+//!
+//! Invariant: nothing is detached: every task is in one set, and the end of any of them ends the process, which Kubernetes
+//! starts again.
+
+use crate::{
+    admin, args, cluster_ids::ClusterIds, command_answers, index::Index, memory::Memory, metrics::Metrics, orphans,
+    reconcile, record::Recorder, watch,
+};
+use anyhow::{Context as _, bail};
+use duj_core::settings::Settings;
+use futures::StreamExt;
+use kube::{
+    Client, Config,
+    client::ClientBuilder,
+    runtime::{controller, controller::Controller, reflector},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{signal::unix, sync::mpsc, task::JoinSet};
+use tower::limit::ConcurrencyLimitLayer;
+
+/// Jobs that are reconciled at the same time.
+const CONCURRENCY: u16 = 32;
+/// Requests in flight at the same time; the client opens a connection for each.
+const IN_FLIGHT: usize = 64;
+
+/// What the parts of the operator share.
+pub struct Context {
+    /// The client. It does not retry by itself: a repeated write is a decision.
+    pub client: Client,
+    /// The namespace that is watched, or all.
+    pub namespace: Option<String>,
+    /// The installation's settings.
+    pub settings: Settings,
+    /// Pods and commands by job.
+    pub index: Index,
+    /// What is remembered between decisions.
+    pub memory: Memory,
+    /// Numbers for new jobs.
+    pub cluster_ids: ClusterIds,
+    /// Kubernetes Events.
+    pub recorder: Recorder,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Runs the operator until it is told to end.
+pub async fn run(arguments: args::Arguments) -> anyhow::Result<()> {
+    let arguments = arguments.into_run();
+    let client = client().await?;
+    let minor = server_minor(&client).await?;
+    let settings = arguments.settings(minor);
+    tracing::info!(delivery = ?settings.delivery, image = settings.image, "serving jobs on Kubernetes 1.{minor}");
+    let metrics = Arc::new(Metrics::default());
+    let (recorder, write_events) =
+        Recorder::new(client.clone(), arguments.own_name.clone(), metrics.clone());
+    let context = Arc::new(Context {
+        cluster_ids: ClusterIds::new(client.clone(), &arguments.own_namespace),
+        client,
+        namespace: arguments.namespace.clone(),
+        settings,
+        index: Index::default(),
+        memory: Memory::default(),
+        recorder,
+        metrics,
+    });
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async { Ok(write_events.await) });
+    tasks.spawn(admin::serve(arguments.listen, context.clone()));
+    spawn_reconciler(&mut tasks, &context);
+    let mut terminate = unix::signal(unix::SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = unix::signal(unix::SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("told to end by SIGTERM"),
+        _ = interrupt.recv() => tracing::info!("told to end by SIGINT"),
+        ended = tasks.join_next() => match ended {
+            Some(Ok(Err(error))) => return Err(error),
+            Some(Err(error)) => bail!("a task of the operator broke: {error}"),
+            Some(Ok(Ok(()))) | None => bail!("a task of the operator ended by itself"),
+        },
+    }
+    // What is in flight may stop anywhere: every write is one that a crash may follow.
+    tasks.shutdown().await;
+    Ok(())
+}
+
+fn spawn_reconciler(tasks: &mut JoinSet<anyhow::Result<()>>, context: &Arc<Context>) {
+    let (store, writer) = reflector::store();
+    let (deleted, suspects) = mpsc::unbounded_channel();
+    let (places, told) = mpsc::unbounded_channel();
+    let cached = store.clone();
+    let known = move |key: &crate::index::JobKey| {
+        cached.get(&watch::reference(key)).and_then(|job| job.metadata.uid.clone())
+    };
+    tasks.spawn({
+        let context = context.clone();
+        async { Ok(orphans::release(context, suspects, known).await) }
+    });
+    tasks.spawn({
+        let context = context.clone();
+        async { Ok(command_answers::look_after(context, told).await) }
+    });
+    let controller = Controller::for_stream(watch::jobs(context, writer, deleted), store)
+        .reconcile_on(watch::pods(context))
+        .reconcile_on(watch::commands(context, places))
+        .with_config(controller::Config::default().concurrency(CONCURRENCY))
+        .run(reconcile::reconcile, |job, error, context| reconcile::retry(job, error, context), context.clone());
+    tasks.spawn(async move {
+        controller
+            .for_each(|result| async {
+                if let Err(error) = result {
+                    // A failed reconciliation has been logged by its retry; a vanished job is normal.
+                    tracing::debug!("{error}");
+                }
+            })
+            .await;
+        Ok(())
+    });
+}
+
+async fn client() -> anyhow::Result<Client> {
+    let mut config = Config::infer().await.context("no Kubernetes API server is configured")?;
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    config.write_timeout = Some(Duration::from_secs(10));
+    let builder = ClientBuilder::try_from(config).context("the configuration of the API server is not usable")?;
+    Ok(builder.with_layer(&ConcurrencyLimitLayer::new(IN_FLIGHT)).build())
+}
+
+async fn server_minor(client: &Client) -> anyhow::Result<u32> {
+    let version = client.apiserver_version().await.context("the API server does not tell its version")?;
+    let digits: String = version.minor.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().with_context(|| format!("the API server's version '{}' is not understood", version.minor))
+}

@@ -1,0 +1,114 @@
+//! Makes the scratch directory and what HTCondor puts into it.
+//!
+//! Invariant: what is there already is left as it is, except for the two ads, which are always written anew.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, DirBuilder, OpenOptions, Permissions},
+    io::{self, Write},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use duj_protocol::environment;
+use nix::errno::Errno;
+
+/// Mounted at `/tmp` and `/var/tmp`, so that what is written there counts as scratch.
+const SIBLINGS: [&str; 2] = ["tmp", "var_tmp"];
+
+/// The variables that carry an ad, and the file each goes to.
+const ADS: [(&str, &str); 2] =
+    [(environment::JOB_AD, ".job.ad"), (environment::MACHINE_AD, ".machine.ad")];
+
+/// Something below the scratch directory could not be made.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) path: PathBuf,
+    pub(crate) error: io::Error,
+}
+
+/// Makes the directories, writes the ads and changes to the scratch directory.
+pub(crate) fn prepare(scratch: &Path, ads: &[(&'static str, OsString)]) -> Result<(), Failure> {
+    let failed = |path: &Path| {
+        let path = path.to_path_buf();
+        |error| Failure { path, error }
+    };
+    make(scratch, 0o700).map_err(failed(scratch))?;
+    for sibling in SIBLINGS {
+        let directory = scratch.with_file_name(sibling);
+        make(&directory, 0o1777).map_err(failed(&directory))?;
+    }
+    for (name, text) in ads {
+        let file = scratch.join(name);
+        write_ad(&file, text).map_err(failed(&file))?;
+    }
+    std::env::set_current_dir(scratch).map_err(failed(scratch))
+}
+
+/// Takes the variables meant for the starter out of the environment. The rest is the command's.
+pub(crate) fn take_ads(
+    environment: &mut Vec<(OsString, OsString)>,
+) -> Vec<(&'static str, OsString)> {
+    let mut ads = Vec::new();
+    environment.retain_mut(|(name, value)| {
+        let Some((_, file)) = ADS.iter().find(|(variable, _)| name == variable) else {
+            return true;
+        };
+        ads.push((*file, std::mem::take(value)));
+        false
+    });
+    ads
+}
+
+/// A directory that is there is kept with its mode: it may be a volume of its own.
+fn make(directory: &Path, mode: u32) -> io::Result<()> {
+    match DirBuilder::new().mode(mode).create(directory) {
+        Ok(()) => {
+            // The umask took its part, and `/tmp` has to be open to all whatever it is. What the volume
+            // hands down stays: with a pod's `fsGroup` new files get that group.
+            let handed_down = fs::metadata(directory)?.permissions().mode() & 0o2000;
+            fs::set_permissions(directory, Permissions::from_mode(mode | handed_down))
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if fs::metadata(directory)?.is_dir() {
+                Ok(())
+            } else {
+                Err(io::Error::from_raw_os_error(Errno::ENOTDIR as i32))
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Replaces the file and never follows a link that came with the job's input.
+fn write_ad(file: &Path, text: &OsStr) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut ad = OpenOptions::new().write(true).create_new(true).mode(0o644).open(file)?;
+    ad.write_all(text.as_bytes())?;
+    if text.as_bytes().ends_with(b"\n") { Ok(()) } else { ad.write_all(b"\n") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ads_are_taken_and_the_rest_is_left() {
+        let mut environment = vec![
+            ("A".into(), "1".into()),
+            (environment::MACHINE_AD.into(), "Cpus = 1".into()),
+            (environment::JOB_AD.into(), "ClusterId = 5".into()),
+            ("_DOCKER_UNIVERSE_JOB_AD_2".into(), "kept".into()),
+        ];
+        let ads = take_ads(&mut environment);
+        assert_eq!(ads, [(".machine.ad", "Cpus = 1".into()), (".job.ad", "ClusterId = 5".into())]);
+        let names: Vec<_> = environment.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["A", "_DOCKER_UNIVERSE_JOB_AD_2"]);
+    }
+}

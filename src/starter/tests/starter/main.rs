@@ -1,0 +1,7 @@
+//! The built starter at work, both as PID 1 of a pid namespace and as a plain process.
+
+#![allow(clippy::unwrap_used, reason = "all of this is test code")]
+
+mod ends;
+mod job;
+mod signals;

@@ -1,0 +1,338 @@
+//! The programs a cluster consists of, built from Go modules. Invariant: a directory in the cache is
+//! complete from the moment it has its name, and its name changes with everything that went into it.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    progress::{Progress, spell},
+    state::{hex, lock},
+};
+
+/// How often a long build says that it is still there.
+const REPORT: Duration = Duration::from_secs(15);
+
+/// Programs that come from one `go.mod`.
+#[derive(Debug)]
+pub(super) struct Family {
+    /// Its directory below `tools/`.
+    pub(super) name: &'static str,
+    /// The version the programs are to report, as in `go.mod`.
+    pub(super) version: &'static str,
+    module: &'static str,
+    sums: &'static str,
+    /// Import paths; the last part is the program's name, except where `output` says otherwise.
+    packages: &'static [&'static str],
+    /// Name of the program where the import path does not end in it.
+    output: Option<&'static str>,
+    /// Go variables that hold the version, with a value in which `{version}` and the like are replaced.
+    variables: &'static [(&'static str, &'static str)],
+    /// What a cold build takes on two cores, in seconds, for people who wait for it.
+    cold_seconds: u64,
+}
+
+macro_rules! module {
+    ($family:literal, $file:literal) => {
+        include_str!(concat!("../../tools/", $family, "/", $file))
+    };
+}
+
+/// All of them, the quickest to build first.
+pub(super) static FAMILIES: [Family; 4] = [
+    Family {
+        name: "etcd",
+        version: "v3.6.16",
+        module: module!("etcd", "go.mod"),
+        sums: module!("etcd", "go.sum"),
+        packages: &["go.etcd.io/etcd/server/v3"],
+        output: Some("etcd"),
+        variables: &[],
+        cold_seconds: 31,
+    },
+    Family {
+        name: "containerd",
+        version: "v2.4.2",
+        module: module!("containerd", "go.mod"),
+        sums: module!("containerd", "go.sum"),
+        packages: &[
+            "github.com/containerd/containerd/v2/cmd/containerd",
+            "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+            "github.com/containerd/containerd/v2/cmd/ctr",
+        ],
+        output: None,
+        variables: &[("github.com/containerd/containerd/v2/version.Version", "v2.4.2")],
+        cold_seconds: 68,
+    },
+    Family {
+        name: "kubernetes",
+        version: "v1.36.3",
+        module: module!("kubernetes", "go.mod"),
+        sums: module!("kubernetes", "go.sum"),
+        packages: &[
+            "k8s.io/kubernetes/cmd/kube-apiserver",
+            "k8s.io/kubernetes/cmd/kube-controller-manager",
+            "k8s.io/kubernetes/cmd/kube-proxy",
+            "k8s.io/kubernetes/cmd/kube-scheduler",
+            "k8s.io/kubernetes/cmd/kubectl",
+            "k8s.io/kubernetes/cmd/kubelet",
+        ],
+        output: None,
+        // Without these the server calls itself v0.0.0-master, which no chart's `kubeVersion` allows.
+        variables: &[
+            ("k8s.io/component-base/version.gitVersion", "v1.36.3"),
+            ("k8s.io/component-base/version.gitMajor", "1"),
+            ("k8s.io/component-base/version.gitMinor", "36"),
+            ("k8s.io/component-base/version.gitTreeState", "clean"),
+            ("k8s.io/client-go/pkg/version.gitVersion", "v1.36.3"),
+            ("k8s.io/client-go/pkg/version.gitMajor", "1"),
+            ("k8s.io/client-go/pkg/version.gitMinor", "36"),
+            ("k8s.io/client-go/pkg/version.gitTreeState", "clean"),
+        ],
+        cold_seconds: 418,
+    },
+    Family {
+        name: "helm",
+        version: "v4.3.1",
+        module: module!("helm", "go.mod"),
+        sums: module!("helm", "go.sum"),
+        packages: &["helm.sh/helm/v4/cmd/helm"],
+        output: None,
+        variables: &[("helm.sh/helm/v4/internal/version.version", "v4.3.1")],
+        cold_seconds: 130,
+    },
+];
+
+impl Family {
+    fn link_flags(&self) -> String {
+        self.variables.iter().fold("-s -w".to_owned(), |flags, (variable, value)| {
+            format!("{flags} -X {variable}={value}")
+        })
+    }
+
+    /// Changes with everything that goes into the programs.
+    fn key(&self, go: &str) -> String {
+        let mut hash = Sha256::new();
+        let flags = self.link_flags();
+        for part in [self.module, self.sums, &flags, go, std::env::consts::ARCH] {
+            hash.update(part.as_bytes());
+            hash.update([0]);
+        }
+        hex(&hash.finalize())[..16].to_owned()
+    }
+
+    /// Names of its programs.
+    pub(super) fn programs(&self) -> impl Iterator<Item = &'static str> {
+        let output = self.output;
+        self.packages
+            .iter()
+            .map(move |package| output.unwrap_or(package.rsplit('/').next().unwrap_or(package)))
+    }
+
+    /// Builds the programs into `target`, which must not exist.
+    fn build(&self, target: &Path, progress: Progress) -> anyhow::Result<()> {
+        let work = target.with_extension("unfinished");
+        if work.exists() {
+            fs::remove_dir_all(&work)?;
+        }
+        let (module, programs) = (work.join("module"), work.join("programs"));
+        fs::create_dir_all(&module)?;
+        fs::create_dir_all(&programs)?;
+        fs::write(module.join("go.mod"), self.module)?;
+        fs::write(module.join("go.sum"), self.sums)?;
+
+        let output = self.output.map_or_else(|| programs.clone(), |name| programs.join(name));
+        let mut command = Command::new("go");
+        command
+            .args(["build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false"])
+            .args(["-ldflags", &self.link_flags()])
+            .arg("-o")
+            .arg(output)
+            .args(self.packages)
+            .current_dir(&module)
+            .env("CGO_ENABLED", "0")
+            // Settings for the user's own work must not change what the cache key stands for.
+            .env_remove("GOFLAGS")
+            .env("GOWORK", "off");
+        self.watch(command, progress)?;
+        fs::rename(&programs, target)?;
+        fs::remove_dir_all(&work)?;
+        Ok(())
+    }
+
+    /// Runs the build and reports from it.
+    fn watch(&self, mut command: Command, progress: Progress) -> anyhow::Result<()> {
+        progress.say(format!(
+            "building {} {} (about {} when nothing is cached)",
+            self.name,
+            self.version,
+            spell(Duration::from_secs(self.cold_seconds))
+        ));
+        let begin = Instant::now();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot run `go build`")?;
+        let errors = child.stderr.take().context("no standard error")?;
+        let packages = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&packages);
+        let reader = thread::spawn(move || {
+            let mut last = Vec::new();
+            for line in BufReader::new(errors).lines().map_while(Result::ok) {
+                counter.fetch_add(1, Ordering::Relaxed);
+                last.push(line);
+                if last.len() > 20 {
+                    last.remove(0);
+                }
+            }
+            last.join("\n")
+        });
+        let mut reported = begin;
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if reported.elapsed() >= REPORT {
+                reported = Instant::now();
+                let count = packages.load(Ordering::Relaxed);
+                progress.say(format!(
+                    "  {}: {count} packages compiled in {}",
+                    self.name,
+                    spell(begin.elapsed())
+                ));
+            }
+            thread::sleep(Duration::from_millis(100));
+        };
+        let last = reader.join().unwrap_or_default();
+        if !status.success() {
+            bail!("building {} failed with {status}; its last words:\n{last}", self.name);
+        }
+        progress.say(format!("  {}: built in {}", self.name, spell(begin.elapsed())));
+        Ok(())
+    }
+}
+
+/// Where each family's programs are, or will be.
+#[derive(Debug)]
+pub(super) struct Tools {
+    cache: PathBuf,
+    directories: Vec<(&'static Family, PathBuf)>,
+}
+
+impl Tools {
+    /// The places in this cache for this version of Go.
+    pub(super) fn locate(cache: &Path, go: &str) -> Self {
+        let cache = cache.join("tools");
+        let directories = FAMILIES
+            .iter()
+            .map(|family| (family, cache.join(format!("{}-{}", family.name, family.key(go)))))
+            .collect();
+        Self { cache, directories }
+    }
+
+    /// The families that have to be built.
+    pub(super) fn missing(&self) -> Vec<&'static Family> {
+        self.directories
+            .iter()
+            .filter(|(_, directory)| !directory.is_dir())
+            .map(|(family, _)| *family)
+            .collect()
+    }
+
+    /// Builds what is missing.
+    pub(super) fn ensure(&self, progress: Progress) -> anyhow::Result<()> {
+        if self.missing().is_empty() {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.cache)
+            .with_context(|| format!("cannot make {}", self.cache.display()))?;
+        let _lock = lock(&self.cache, "the tool cache")?;
+        // Somebody else may have built them while this one waited.
+        let missing = self.missing();
+        let seconds = missing.iter().map(|family| family.cold_seconds).sum();
+        if !missing.is_empty() {
+            progress.say(format!(
+                "{} of {} tool families are not in {}: building them takes up to {} on two cores, once",
+                missing.len(),
+                self.directories.len(),
+                self.cache.display(),
+                spell(Duration::from_secs(seconds))
+            ));
+        }
+        for (family, directory) in &self.directories {
+            if !directory.is_dir() {
+                family.build(directory, progress)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every program with its path.
+    pub(super) fn programs(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
+        self.directories.iter().flat_map(|(family, directory)| {
+            family.programs().map(|program| (program, directory.join(program)))
+        })
+    }
+}
+
+/// The folder that outlives clusters and checkouts.
+pub(super) fn cache() -> anyhow::Result<PathBuf> {
+    let set =
+        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("DOCKER_UNIVERSE_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|base| base.join("docker-universe")))
+        .or_else(|| set("HOME").map(|home| home.join(".cache/docker-universe")))
+        .context("neither DOCKER_UNIVERSE_CACHE nor HOME is set: set one of them")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_those_of_the_modules() {
+        for family in &FAMILIES {
+            assert!(
+                family.module.contains(&format!(" {}\n", family.version)),
+                "{} {}",
+                family.name,
+                family.version
+            );
+        }
+    }
+
+    #[test]
+    fn every_program_has_a_tool_line_and_a_name() {
+        for family in &FAMILIES {
+            for package in family.packages {
+                assert!(family.module.contains(package), "{package}");
+            }
+        }
+        let names: Vec<_> = FAMILIES.iter().flat_map(Family::programs).collect();
+        for name in ["etcd", "ctr", "containerd-shim-runc-v2", "kubelet", "kubectl", "helm"] {
+            assert!(names.contains(&name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_key_changes_with_the_compiler() {
+        let family = &FAMILIES[0];
+        assert_eq!(family.key("go1.26.8"), family.key("go1.26.8"));
+        assert_ne!(family.key("go1.26.8"), family.key("go1.27"));
+        assert_ne!(family.key("go1.26.8"), FAMILIES[1].key("go1.26.8"));
+    }
+}

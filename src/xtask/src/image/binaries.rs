@@ -1,0 +1,110 @@
+//! Builds the two programs of the project's image. Invariant: both are static, and neither holds a
+//! path of this machine, so that the same sources give the same bytes wherever they are checked out.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, ensure};
+
+use super::elf;
+
+/// Named explicitly even where it is the host's own: otherwise build scripts and proc macros would be linked statically too.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// The programs, as they go into the image.
+#[derive(Debug)]
+pub(super) struct Binaries {
+    /// The operator.
+    pub(super) operator: Vec<u8>,
+    /// The starter.
+    pub(super) starter: Vec<u8>,
+}
+
+/// Where cargo builds: `CARGO_TARGET_DIR`, else the checkout's `target`.
+pub(super) fn target_directory() -> PathBuf {
+    let named = env::var_os("CARGO_TARGET_DIR").filter(|value| !value.is_empty());
+    crate::repository().join(named.map_or_else(|| PathBuf::from("target"), PathBuf::from))
+}
+
+/// Builds both programs; cargo says on standard error what it does.
+pub(super) fn build() -> anyhow::Result<Binaries> {
+    Ok(Binaries {
+        operator: program("docker-universe", "docker-universe", "release")?,
+        starter: program("duj-starter", "starter", "starter")?,
+    })
+}
+
+fn program(package: &str, name: &str, profile: &str) -> anyhow::Result<Vec<u8>> {
+    let (checkout, target) = (crate::repository(), target_directory());
+    let remaps = remaps(&checkout, &target)?;
+    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--locked", "--target", TARGET, "--profile", profile])
+        .args(["--package", package, "--bin", name, "--target-dir"])
+        .arg(&target)
+        .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(&remaps))
+        .env(format!("CFLAGS_{}", TARGET.replace('-', "_")), c_flags(&remaps))
+        .current_dir(&checkout)
+        .status()
+        .context("cannot start cargo: run this as `cargo xtask`")?;
+    ensure!(status.success(), "cannot build \"{name}\": cargo's own words stand above");
+
+    let path = target.join(TARGET).join(profile).join(name);
+    let program = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    elf::check_static(name, &program)?;
+    Ok(program)
+}
+
+/// Directories of this machine and what to write instead of them; of two that match, the later one counts.
+fn remaps(checkout: &Path, target: &Path) -> anyhow::Result<Vec<(String, &'static str)>> {
+    let cargo_home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::home_dir().map(|home| home.join(".cargo")))
+        .context("neither CARGO_HOME nor HOME is set")?;
+    let sysroot = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+        .args(["--print", "sysroot"])
+        .output()
+        .context("cannot start rustc")?;
+    let sysroot = PathBuf::from(String::from_utf8(sysroot.stdout)?.trim());
+    [(cargo_home.as_path(), "/cargo"), (&sysroot, "/rust"), (checkout, "/src"), (target, "/target")]
+        .into_iter()
+        .map(|(from, to)| {
+            let from = from.to_str().with_context(|| {
+                format!("{} is not UTF-8, so it cannot be remapped", from.display())
+            })?;
+            Ok((from.to_owned(), to))
+        })
+        .collect()
+}
+
+/// In cargo's encoded form, which knows paths with spaces.
+fn rust_flags(remaps: &[(String, &str)]) -> String {
+    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
+    flags.extend(remaps.iter().map(|(from, to)| format!("--remap-path-prefix={from}={to}")));
+    flags.join("\x1f")
+}
+
+/// C code (the TLS library's) has `__FILE__` in its error messages.
+fn c_flags(remaps: &[(String, &str)]) -> String {
+    let flags = remaps.iter().map(|(from, to)| format!("-ffile-prefix-map={from}={to}"));
+    env::var("CFLAGS").into_iter().chain(flags).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_directory_of_this_machine_is_remapped() {
+        let remaps = remaps(Path::new("/home/a b/checkout"), Path::new("/build")).unwrap();
+        let flags = rust_flags(&remaps);
+        let flags: Vec<_> = flags.split('\x1f').collect();
+        assert_eq!(flags[0], "-Ctarget-feature=+crt-static");
+        assert!(flags.contains(&"--remap-path-prefix=/home/a b/checkout=/src"));
+        assert!(flags.contains(&"--remap-path-prefix=/build=/target"));
+        assert!(flags.iter().any(|flag| flag.ends_with("=/cargo")));
+        assert!(c_flags(&remaps).contains("-ffile-prefix-map=/build=/target"));
+    }
+}
