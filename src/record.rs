@@ -55,7 +55,7 @@ impl Recorder {
         }
         Event {
             metadata: ObjectMeta {
-                generate_name: Some(format!("{}.", job.name_any())),
+                generate_name: Some(format!("{}-", job.name_any())),
                 namespace: job.namespace(),
                 ..ObjectMeta::default()
             },

@@ -2,11 +2,11 @@
 
     python read_userlog.py job.log      or, for a log on standard input, `-` instead of its name
 
-Keys: `type` (the name, e.g. JOB_HELD), `number`, `cluster`, `proc`, `epoch` (seconds), `text` (the
-event as HTCondor writes it again, in local time) and `attributes` (what HTCondor made of it;
-values that JSON does not know are ClassAd text). TZ says what local time is. Where HTCondor's reader
-fails, so does this program, with its message; where the reader stops before the end without a word,
-the count tells.
+Keys: `type` (the name, e.g. JOB_HELD), `number`, `cluster`, `proc`, `epoch` (seconds), `text`
+(the event as HTCondor writes it again, in local time) and `attributes` (what HTCondor made of it;
+values that JSON does not know are ClassAd text). TZ says what local time is. Where HTCondor's
+reader fails, so does this program, with its message; where the reader stops before the end
+without a word, the count tells.
 """
 
 import json

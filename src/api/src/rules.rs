@@ -32,8 +32,7 @@ pub const ENVIRONMENT_VALUE_MESSAGE: &str =
     "give either 'value' or 'valueFrom' for an environment name, not both";
 pub const ENVIRONMENT_NUL: &str = "!self.contains('\\x00')";
 pub const ENVIRONMENT_NUL_MESSAGE: &str = "an environment value cannot contain a NUL character";
-pub const ENVIRONMENT_SIZE: &str =
-    "self.map(e, has(e.value) ? e.value.size() : 0).sum() <= 262144";
+pub const ENVIRONMENT_SIZE: &str = "self.map(e, has(e.value) ? e.value.size() : 0).sum() <= 262144";
 pub const ENVIRONMENT_SIZE_MESSAGE: &str = "environment values cannot be longer than 262144 characters together: put long text into a ConfigMap and mount it as a volume";
 pub const VALUE_FROM: &str = "has(self.configMapKeyRef) != has(self.secretKeyRef)";
 pub const VALUE_FROM_MESSAGE: &str =

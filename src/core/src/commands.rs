@@ -67,13 +67,13 @@ fn carry_out(work: &mut Work<'_>, command: &DockerUniverseCommand, uid: &str) ->
     };
     let ids: Vec<u32> = match spec.procs.as_deref() {
         None => (0..total).collect(),
-        Some(text) => match procs::parse_ranges(text, total) {
-            Some(ids) => ids,
-            None => {
+        Some(text) => {
+            let Some(ids) = procs::parse_ranges(text, total) else {
                 let text = format!("procs '{text}' not found: the job has procs 0-{}", total - 1);
                 return answer(0, 1, text);
-            }
-        },
+            };
+            ids
+        }
     };
     if spec.verb == Verb::Release {
         if work.observed.job.spec.hold {

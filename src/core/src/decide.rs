@@ -23,7 +23,7 @@ use duj_api::{
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 /// Changes of a job's status that may wait are written once in this time.
 pub const COALESCE: SignedDuration = SignedDuration::from_secs(1);
@@ -112,8 +112,8 @@ impl<'a> Work<'a> {
             work.noticed = Noticed { hold: on_hold, shape: shape::of(&job.spec), commands: Vec::new() };
         }
         for proc in 0..job.spec.total_procs() {
-            if !work.records.contains_key(&proc) {
-                work.records.insert(proc, ProcRecord::default());
+            if let Entry::Vacant(entry) = work.records.entry(proc) {
+                entry.insert(ProcRecord::default());
                 work.with(proc, |proc| proc.submit(on_hold, created));
             }
         }
@@ -126,8 +126,8 @@ impl<'a> Work<'a> {
     fn catch_up(&mut self) {
         for pod in self.pods.iter().filter(|pod| !pod.ended()) {
             let Some(record) = self.records.get_mut(&pod.proc) else { continue };
-            let open = |p: &&PodFacts| p.proc == pod.proc && p.attempt == record.attempt && p.unaccounted;
-            if !over(record) && pod.attempt > record.attempt && !self.pods.iter().any(|pod| open(pod)) {
+            let is_open = |p: &&PodFacts| p.proc == pod.proc && p.attempt == record.attempt && p.unaccounted;
+            if !over(record) && pod.attempt > record.attempt && !self.pods.iter().any(is_open) {
                 record.attempt = pod.attempt;
             }
         }
@@ -148,6 +148,7 @@ impl<'a> Work<'a> {
         Some(act(&mut proc))
     }
 
+    #[allow(clippy::redundant_closure_for_method_calls, reason = "the path alone is not general enough in its lifetime")]
     fn follow_pods(&mut self) {
         let ids: Vec<u32> = self.records.keys().copied().collect();
         for id in ids {
@@ -167,9 +168,7 @@ impl<'a> Work<'a> {
 
     /// Releases what was held for a fault, now that the specification is another. `false` where a pod is still stopping.
     fn mend(&mut self) -> bool {
-        let faulty = |record: &ProcRecord| {
-            record.hold.as_ref().is_some_and(|held| hold::is_fault(held))
-        };
+        let faulty = |record: &ProcRecord| record.hold.as_ref().is_some_and(hold::is_fault);
         if self.records.values().any(|record| faulty(record) && is_stopping(record)) {
             return false;
         }
@@ -240,12 +239,13 @@ impl<'a> Work<'a> {
             && self.settings.delivery_may_change
         {
             // The pod, where there is one, is given up, and the next one gets its starter the other way.
-            self.with(id, |proc| {
+            let given_up = self.with(id, |proc| {
                 proc.starter_failed();
-                if proc.pod.is_some() {
-                    proc.evict(crate::fate::vacate::STARTER_ERROR, message, None);
-                }
+                proc.pod.is_some().then(|| proc.evict(crate::fate::vacate::STARTER_ERROR, message, None))
             });
+            if given_up.flatten().is_some() {
+                self.weigh(id); // now as the attempt that has no pod yet
+            }
             return;
         }
         let known = self.observed.job.status.as_ref().and_then(|status| status.because.as_ref());
@@ -358,8 +358,13 @@ impl<'a> Work<'a> {
         let record = &self.records[&id];
         let delivery =
             if record.starter_copied { Delivery::InitContainer } else { self.settings.delivery };
-        let attempt =
-            Attempt { cluster_id: self.cluster_id, proc: id, number: record.attempt, delivery };
+        let attempt = Attempt {
+            cluster_id: self.cluster_id,
+            proc: id,
+            number: record.attempt,
+            starts: record.num_job_starts,
+            delivery,
+        };
         pod::pod_for(&self.observed.job, self.settings, attempt)
     }
 

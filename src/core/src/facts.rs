@@ -150,7 +150,7 @@ impl PodFacts {
         };
         self.reason = status.reason.clone().unwrap_or_default();
         self.message = status.message.clone().unwrap_or_default();
-        self.host_ip = status.host_ip.clone();
+        self.host_ip.clone_from(&status.host_ip);
         let job = status.container_statuses.iter().flatten().find(|c| c.name == names::CONTAINER_JOB);
         self.job = job.map(container).unwrap_or_default();
         self.prepare = status

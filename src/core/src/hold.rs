@@ -100,8 +100,9 @@ pub fn is_fault(hold: &Hold) -> bool {
 
 /// `Error from <slot>: <message>`, for what the execution side holds for.
 pub fn from_slot(slot: &str, hold: Hold) -> Hold {
-    let reason = format!("Error from {slot}: {}", hold.reason);
-    Hold { reason: crate::userlog::Line::new(&reason).as_str().to_owned(), ..hold }
+    let Hold { code, subcode, reason, stopping } = hold;
+    let reason = crate::userlog::Line::new(&format!("Error from {slot}: {reason}"));
+    Hold { code, subcode, reason: reason.as_str().to_owned(), stopping }
 }
 
 /// The message without its prefix, for event 021, which names the slot itself.

@@ -2,7 +2,7 @@
 //!
 //! [`decide::decide`] is the centre. It reads an [`observed::Observed`] and returns an [`observed::Decision`]; everything else
 //! here serves it: [`facts`] and [`fate`] read what the kubelet says, `life` is the table of transitions, `journal` and
-//! [`userlog`] write `HTCondor`'s log, [`pod`] builds pods, `summary` derives the status. Invariant: values in, values out
+//! [`userlog`] write `HTCondor`'s log, [`pod`] builds pods, `summary` derives the status, [`patch`] writes it. Invariant: values in, values out
 //! (this crate's `clippy.toml` keeps the world outside).
 
 mod commands;
@@ -13,6 +13,7 @@ pub mod hold;
 mod journal;
 mod life;
 pub mod observed;
+pub mod patch;
 pub mod pod;
 pub mod procs;
 pub mod quantity;

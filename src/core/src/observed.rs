@@ -74,7 +74,9 @@ pub struct Decision {
 /// One thing to do to the cluster. Each is idempotent, and keyed by UID.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Make the pod of an attempt; one that is there already is adopted if it is ours.
+    /// Make the pod of an attempt; one that is there already is adopted if it is ours. Where the creation of another pod
+    /// of this job was never answered, that one is looked for first, at the server itself: if it is there, it has to be
+    /// seen and stopped before this one may be made.
     CreatePod(Box<Pod>),
     /// Stop a pod with the grace it was made with.
     DeletePod {

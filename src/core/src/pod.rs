@@ -32,6 +32,8 @@ pub struct Attempt {
     pub proc: u32,
     /// Number of the attempt, from 0.
     pub number: u32,
+    /// How often its job began to run in earlier ones (`NumJobStarts`).
+    pub starts: u32,
     /// How the starter gets into it.
     pub delivery: Delivery,
 }

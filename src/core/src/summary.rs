@@ -21,7 +21,8 @@ pub(crate) fn status(work: &Work<'_>) -> DockerUniverseJobStatus {
     let committed = work.observed.job.status.clone().unwrap_or_default();
     let counts = procs::count(&work.records);
     let mut because = because(work, &counts);
-    because.message = userlog::Line::new(&because.message).as_str().to_owned(); // each condition repeats it: bounded
+    // Each condition repeats it, so it has a bound.
+    because.message = String::from(userlog::Line::new(&because.message).as_str());
     keep_since(&mut because, committed.because.as_ref(), &work.now());
     let finished = counts.total > 0 && counts.completed + counts.removed == counts.total && !removing(work);
     DockerUniverseJobStatus {

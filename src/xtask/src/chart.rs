@@ -5,7 +5,12 @@
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// Without this the chart refuses to render.
 const IMAGE: &str = "image.reference=registry.example.org/docker-universe@sha256:00";
@@ -83,6 +88,21 @@ const REFUSALS: [(&[&str], &str); 11] = [
     (&["jobs.runAsUser=nobody"], "/jobs/runAsUser"),
     (&["crds.keep=maybe"], "/crds/keep"),
 ];
+
+/// Check the Helm chart, without a cluster
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The helm program
+    #[arg(long, default_value = "helm")]
+    helm: PathBuf,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    check(&arguments.helm)?;
+    println!("the chart is as it should be");
+    Ok(())
+}
 
 /// Fails with what is wrong with the chart, as `helm` at this path sees it.
 pub(crate) fn check(helm: &Path) -> anyhow::Result<()> {

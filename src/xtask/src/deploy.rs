@@ -11,10 +11,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::{
-    cluster,
-    image::{self, Registry},
-};
+use crate::image::{self, Destination, Registry};
 
 /// Name of the Helm release, and of the chart.
 const RELEASE: &str = "docker-universe";
@@ -25,16 +22,12 @@ const PATIENCE: &str = "3m";
 /// Arguments of `cargo xtask deploy`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Registry to push the image into and to pull it from (without: the dev cluster's)
-    #[arg(long, value_name = "HOST[:PORT][/PATH]")]
-    registry: Option<String>,
-    /// Talk plain HTTP to --registry
-    #[arg(long, requires = "registry")]
-    insecure: bool,
+    #[command(flatten)]
+    destination: Destination,
     /// Namespace of the operator; made if it is not there
     #[arg(long, default_value = RELEASE)]
     namespace: String,
-    /// Kubeconfig of the cluster (without: KUBECONFIG, else the dev cluster's)
+    /// Kubeconfig of the cluster (without: KUBECONFIG, else that of --cluster)
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// A value for the chart, as for `helm --set`
@@ -82,23 +75,25 @@ struct Target {
 
 impl Target {
     fn find(arguments: &Arguments) -> anyhow::Result<Self> {
-        let dev = cluster::find(cluster::DEFAULT_NAME)?;
+        let cluster = arguments.destination.cluster()?;
         let named = arguments.kubeconfig.clone().map(PathBuf::into_os_string);
         let named = named.or_else(|| env::var_os("KUBECONFIG").filter(|value| !value.is_empty()));
-        let own = dev.as_ref().map(|dev| dev.kubeconfig.as_os_str());
+        let own = cluster.as_ref().map(|cluster| cluster.kubeconfig.as_os_str());
         let kubeconfig = named.as_deref().or(own).context(
             "there is no cluster to deploy to: start one with `cargo xtask cluster up`, or name one with --kubeconfig or KUBECONFIG",
         )?;
-        let registry = match (&arguments.registry, &dev) {
-            (Some(name), _) => Registry::new(name, arguments.insecure)?,
-            (None, Some(dev)) if Some(kubeconfig) == own => Registry::of_cluster(&dev.registry)?,
-            // Its nodes cannot be expected to reach, or to trust, the dev cluster's registry.
+        let registry = match (arguments.destination.registry()?, &cluster) {
+            (Some(registry), _) => registry,
+            (None, Some(cluster)) if Some(kubeconfig) == own => {
+                Registry::of_cluster(&cluster.registry)?
+            }
+            // Its nodes cannot be expected to reach, or to trust, the registry of a cluster on this machine.
             (None, _) => bail!(
-                "the cluster in {} is not the dev cluster: name a registry that its nodes can pull from with --registry",
+                "the cluster in {} is not one of `cargo xtask cluster` that is up: name a registry that its nodes can pull from with --registry",
                 kubeconfig.to_string_lossy()
             ),
         };
-        let bin = dev.as_ref().map(|dev| dev.bin.as_path());
+        let bin = cluster.as_ref().map(|cluster| cluster.bin.as_path());
         Ok(Self {
             registry,
             helm: tool("helm", bin)?,

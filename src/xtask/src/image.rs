@@ -8,7 +8,7 @@ use oci_client::config::Config;
 
 pub(crate) use self::registry::{Published, Registry};
 use self::{layer::Tree, oci::Image};
-use crate::cluster;
+use crate::cluster::{self, Cluster};
 
 mod binaries;
 mod elf;
@@ -20,32 +20,51 @@ mod workloads;
 /// The user and group the operator runs as: "nonroot" in the images that others build without a distribution.
 const USER: u32 = 65532;
 
-/// Arguments of `cargo xtask image`.
+/// Where images go to, on the command line.
 #[derive(clap::Args)]
-pub(crate) struct Arguments {
-    /// Registry to push into, such as "registry.example.org/team" (without: the dev cluster's)
+pub(crate) struct Destination {
+    /// Registry for the image, such as "registry.example.org/team" (without: the cluster's own)
     #[arg(long, value_name = "HOST[:PORT][/PATH]")]
     registry: Option<String>,
     /// Talk plain HTTP to --registry
     #[arg(long, requires = "registry")]
     insecure: bool,
+    /// The cluster of `cargo xtask cluster` that is meant
+    #[arg(long, value_name = "NAME", env = "DOCKER_UNIVERSE_CLUSTER", default_value = cluster::DEFAULT_NAME)]
+    cluster: String,
+}
+
+impl Destination {
+    /// The registry that was named.
+    pub(crate) fn registry(&self) -> anyhow::Result<Option<Registry>> {
+        self.registry.as_deref().map(|name| Registry::new(name, self.insecure)).transpose()
+    }
+
+    /// The project's own cluster, if it is up.
+    pub(crate) fn cluster(&self) -> anyhow::Result<Option<Cluster>> {
+        cluster::find(&self.cluster)
+    }
+}
+
+/// Arguments of `cargo xtask image`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    destination: Destination,
     /// Write an OCI image layout into this directory; pushes only if --registry is given too
     #[arg(long, value_name = "DIR")]
     layout: Option<PathBuf>,
-    /// Also the images that tests and examples run (implied by the dev cluster's registry)
+    /// Also the images that tests and examples run (implied by a cluster's own registry)
     #[arg(long)]
     workloads: bool,
 }
 
 /// Builds the images, and writes or pushes them; the references by digest go to standard output.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let to_cluster = arguments.registry.is_none() && arguments.layout.is_none();
     // Found first: nobody should wait for a build that has nowhere to go.
-    let registry = match &arguments.registry {
-        Some(name) => Some(Registry::new(name, arguments.insecure)?),
-        None if to_cluster => Some(cluster_registry()?),
-        None => None,
-    };
+    let named = arguments.destination.registry()?;
+    let to_cluster = named.is_none() && arguments.layout.is_none();
+    let registry = if to_cluster { Some(cluster_registry(&arguments.destination)?) } else { named };
     let mut images = vec![own()?];
     if arguments.workloads || to_cluster {
         images.extend([workloads::busybox()?, workloads::oddities()?]);
@@ -74,8 +93,8 @@ pub(crate) fn ensure_busybox(registry: &str) -> anyhow::Result<()> {
     push(&Registry::of_cluster(registry)?, &workloads::busybox()?).map(|_| ())
 }
 
-fn cluster_registry() -> anyhow::Result<Registry> {
-    let cluster = cluster::find(cluster::DEFAULT_NAME)?.context(
+fn cluster_registry(destination: &Destination) -> anyhow::Result<Registry> {
+    let cluster = destination.cluster()?.context(
         "there is no registry to push into: start a cluster with `cargo xtask cluster up`, or name one with --registry",
     )?;
     Registry::of_cluster(&cluster.registry)
@@ -96,7 +115,7 @@ fn push(registry: &Registry, image: &Image) -> anyhow::Result<Published> {
 /// The project's image: the operator, the starter, and nothing else that could have a hole.
 fn own() -> anyhow::Result<Image> {
     let begin = Instant::now();
-    eprintln!("building docker-universe and starter: about two minutes when it is the first time");
+    eprintln!("building docker-universe and starter: the first time takes some minutes");
     let binaries = binaries::build()?;
     eprintln!(
         "built docker-universe ({}) and starter ({}) in {:.1} s",

@@ -17,6 +17,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Check the Helm chart, without a cluster
+    Chart(chart::Arguments),
     /// A real Kubernetes on this machine: up, down, env, status
     Cluster(cluster::Arguments),
     /// Write the custom resource definitions from the Rust types
@@ -29,6 +31,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Chart(arguments) => chart::run(&arguments),
         Command::Cluster(arguments) => cluster::run(&arguments),
         Command::Crds(arguments) => crds::run(&arguments),
         Command::Deploy(arguments) => deploy::run(&arguments),

@@ -8,6 +8,7 @@ use duj_protocol::environment as protocol;
 use k8s_openapi::api::core::v1::{
     ConfigMapKeySelector, EnvVar, EnvVarSource, ObjectFieldSelector, SecretKeySelector,
 };
+use std::fmt::Write as _;
 
 /// Variables that tell libraries how many threads to start (`STARTER_NUM_THREADS_ENV_VARS`), set where the user did not.
 const THREAD_COUNTS: [&str; 12] = [
@@ -99,15 +100,15 @@ fn job_ad(spec: &DockerUniverseJobSpec, requests: &Requests, attempt: Attempt) -
         string(&spec.image),
         string(&spec.executable),
         string(names::SCRATCH),
-        attempt.number,
+        attempt.starts,
         requests.cpu_cores,
         requests.memory_mib(),
     );
     if let Some(kib) = requests.disk_kib() {
-        ad.push_str(&format!("RequestDisk = {kib}\n"));
+        let _ = writeln!(ad, "RequestDisk = {kib}"); // a string takes all text
     }
     if requests.gpus() > 0 {
-        ad.push_str(&format!("RequestGPUs = {}\n", requests.gpus()));
+        let _ = writeln!(ad, "RequestGPUs = {}", requests.gpus());
     }
     unexpanded(&ad)
 }
@@ -116,7 +117,7 @@ fn job_ad(spec: &DockerUniverseJobSpec, requests: &Requests, attempt: Attempt) -
 fn machine_ad(requests: &Requests) -> String {
     let mut ad = format!("Cpus = {}\nMemory = {}\n", requests.threads(), requests.memory_mib());
     if let Some(kib) = requests.disk_kib() {
-        ad.push_str(&format!("Disk = {kib}\n"));
+        let _ = writeln!(ad, "Disk = {kib}");
     }
     ad
 }

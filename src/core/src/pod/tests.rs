@@ -18,7 +18,7 @@ fn job() -> DockerUniverseJob {
 }
 
 const FIRST: Attempt =
-    Attempt { cluster_id: 7, proc: 0, number: 0, delivery: Delivery::ImageVolume };
+    Attempt { cluster_id: 7, proc: 0, number: 0, starts: 0, delivery: Delivery::ImageVolume };
 
 fn container(pod: &Pod) -> &Container {
     &pod.spec.as_ref().unwrap().containers[0]

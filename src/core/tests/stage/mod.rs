@@ -7,9 +7,9 @@ mod kubelet;
 mod operator;
 mod server;
 
-pub use kubelet::*;
-pub use operator::{Fault, Operator};
-pub use server::Server;
+pub(crate) use kubelet::*;
+pub(crate) use operator::{Fault, Operator};
+pub(crate) use server::Server;
 
 use duj_api::{
     DockerUniverseJob, DockerUniverseJobStatus,
@@ -19,17 +19,17 @@ use duj_core::userlog::{self, Body, Event, Expect, Fault as LogFault};
 use jiff::Timestamp;
 
 /// UID of the job on stage.
-pub const JOB_UID: &str = "0a1b2c3d-1111-2222-3333-444455556666";
+pub(crate) const JOB_UID: &str = "0a1b2c3d-1111-2222-3333-444455556666";
 /// Its cluster id.
-pub const CLUSTER: i64 = 7;
+pub(crate) const CLUSTER: i64 = 7;
 
 /// When plays begin.
-pub fn curtain() -> Timestamp {
+pub(crate) fn curtain() -> Timestamp {
     "2026-03-01T12:00:00Z".parse().unwrap()
 }
 
 /// A job with this specification.
-pub fn job(spec: serde_json::Value) -> DockerUniverseJob {
+pub(crate) fn job(spec: serde_json::Value) -> DockerUniverseJob {
     let metadata = serde_json::json!({
         "name": "hello", "namespace": "physics", "uid": JOB_UID, "generation": 1,
         "creationTimestamp": "2026-03-01T12:00:00Z",
@@ -41,12 +41,12 @@ pub fn job(spec: serde_json::Value) -> DockerUniverseJob {
 }
 
 /// The record of proc 0.
-pub fn record(status: &DockerUniverseJobStatus) -> &ProcRecord {
+pub(crate) fn proc_record(status: &DockerUniverseJobStatus) -> &ProcRecord {
     &status.procs[0].record
 }
 
 /// A record in one line, e.g. `Held 35/0 stopping`.
-pub fn in_short(record: &ProcRecord) -> String {
+pub(crate) fn in_short(record: &ProcRecord) -> String {
     let stopping = |stopping: bool| if stopping { " stopping" } else { "" };
     match record.status {
         ProcStatus::Held => {
@@ -66,13 +66,13 @@ pub fn in_short(record: &ProcRecord) -> String {
 }
 
 /// The events of a status' log. Each can be read.
-pub fn events(status: &DockerUniverseJobStatus) -> Vec<Event> {
+pub(crate) fn events(status: &DockerUniverseJobStatus) -> Vec<Event> {
     let text = status.user_log.as_ref().map_or("", |log| log.text.as_str());
     userlog::read(text).map(|event| event.unwrap()).collect()
 }
 
 /// What must be true of every committed status.
-pub fn is_sound(job: &DockerUniverseJob, status: &DockerUniverseJobStatus) {
+pub(crate) fn is_sound(job: &DockerUniverseJob, status: &DockerUniverseJobStatus) {
     let counts = status.counts.unwrap();
     let parts = [counts.idle, counts.running, counts.held, counts.suspended, counts.completed, counts.removed];
     assert_eq!(parts.iter().sum::<i64>(), counts.total);
@@ -110,7 +110,7 @@ fn has_sound_log(status: &DockerUniverseJobStatus) {
     }
 }
 
-/// `condor_hold` of a job that a fault holds writes 012 again, with code 1 (§5.2 of the semantics).
+/// `condor_hold` of a job that something else holds writes 012 again, with code 1 (§5.2 of the semantics).
 fn is_rehold(events: &[Event], violation: userlog::Violation) -> bool {
     let code = |event: &Event| match event.body {
         Body::Held { code, .. } => Some(code),
@@ -119,5 +119,5 @@ fn is_rehold(events: &[Event], violation: userlog::Violation) -> bool {
     let before = events[..violation.index].iter().rev().find_map(code);
     violation.fault == LogFault::HeldTwice
         && code(&events[violation.index]) == Some(1)
-        && before.is_some_and(|code| code != 1 && code != 15)
+        && before.is_some_and(|code| code != 1)
 }

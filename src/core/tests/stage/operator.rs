@@ -8,6 +8,7 @@ use duj_core::{
     decide::decide,
     facts::PodFacts,
     observed::{Decision, Effect, Observed, Refusal, RefusalKind},
+    patch,
     settings::Settings,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 
 /// What happens to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     None,
     /// It does not arrive.
     Lost,
@@ -26,31 +27,33 @@ pub enum Fault {
 
 /// The operator.
 #[derive(Clone, Debug, Default)]
-pub struct Operator {
-    pub settings: Settings,
-    pub job: Option<DockerUniverseJob>,
-    pub pods: BTreeMap<String, Pod>,
-    pub commands: BTreeMap<String, DockerUniverseCommand>,
+pub(crate) struct Operator {
+    pub(crate) settings: Settings,
+    pub(crate) job: Option<DockerUniverseJob>,
+    pub(crate) pods: BTreeMap<String, Pod>,
+    pub(crate) commands: BTreeMap<String, DockerUniverseCommand>,
     refusal: Option<Refusal>,
     uncommitted_since: Option<Timestamp>,
+    /// A pod whose creation was never answered.
+    unsure: Option<String>,
     /// What the last reconciliation did to the server, in order.
-    pub deeds: Vec<String>,
+    pub(crate) deeds: Vec<String>,
 }
 
 /// The pass is over: an answer is missing, or says that the facts were old.
 #[derive(Debug)]
-pub struct Interrupted;
+pub(crate) struct Interrupted;
 
 impl Operator {
     /// Sees everything as it is.
-    pub fn look(&mut self, server: &Server) {
+    pub(crate) fn look(&mut self, server: &Server) {
         self.job.clone_from(&server.job);
         self.pods.clone_from(&server.pods);
         self.commands.clone_from(&server.commands);
     }
 
     /// The watch tells of one pod.
-    pub fn look_at_pod(&mut self, server: &Server, name: &str) {
+    pub(crate) fn look_at_pod(&mut self, server: &Server, name: &str) {
         match server.pods.get(name) {
             Some(pod) => self.pods.insert(name.to_owned(), pod.clone()),
             None => self.pods.remove(name),
@@ -58,13 +61,13 @@ impl Operator {
     }
 
     /// A new process: it remembers nothing and lists everything.
-    pub fn restart(&mut self, server: &Server) {
+    pub(crate) fn restart(&mut self, server: &Server) {
         *self = Self { settings: self.settings.clone(), ..Self::default() };
         self.look(server);
     }
 
     /// All facts about the job, as far as they are known.
-    pub fn observed(&self, now: Timestamp) -> Option<Observed> {
+    pub(crate) fn observed(&self, now: Timestamp) -> Option<Observed> {
         Some(Observed {
             job: self.job.clone()?,
             pods: self.pods.values().filter_map(PodFacts::read).collect(),
@@ -77,7 +80,7 @@ impl Operator {
     }
 
     /// One pass: observe, decide, perform.
-    pub fn reconcile(
+    pub(crate) fn reconcile(
         &mut self,
         server: &mut Server,
         now: Timestamp,
@@ -100,7 +103,8 @@ impl Operator {
         if let Some(status) = decision.status.clone() {
             self.deeds.push("Status".into());
             let version = observed.job.metadata.resource_version.as_deref();
-            let written = request(fault(), || server.write_status(version, status)).ok_or(Interrupted)?;
+            let patch = patch::of_status(observed.job.status.as_ref(), &status);
+            let written = request(fault(), || server.write_status(version, &patch)).ok_or(Interrupted)?;
             self.job = Some(written.map_err(|_| Interrupted)?);
             self.refusal.take_if(|refusal| refusal.kind == RefusalKind::Permanent);
         }
@@ -151,7 +155,16 @@ impl Operator {
         fault: Fault,
     ) -> Result<(), Interrupted> {
         let name = pod.metadata.name.clone().unwrap();
-        match request(fault, || server.create_pod(pod, now)).ok_or(Interrupted)? {
+        if let Some(unsure) = self.unsure.take_if(|unsure| *unsure != name) {
+            self.look_at_pod(server, &unsure);
+            if self.pods.contains_key(&unsure) {
+                return Err(Interrupted);
+            }
+        }
+        self.unsure = Some(name.clone());
+        let answer = request(fault, || server.create_pod(pod, now)).ok_or(Interrupted)?;
+        self.unsure = None;
+        match answer {
             Ok(made) => {
                 self.refusal = None;
                 self.pods.insert(name, made);

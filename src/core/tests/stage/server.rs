@@ -3,34 +3,35 @@
 //! Invariant: each change gives the object a new version; an object with a `deletionTimestamp` goes when it has no
 //! finalizer left and its kubelet (if it has one) has confirmed its end.
 
-use duj_api::{DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, DockerUniverseJobStatus, names};
+use duj_api::{DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, names};
 use duj_core::observed::RefusalKind;
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// What is stored, and how creations of pods are answered.
 #[derive(Clone, Debug)]
-pub struct Server {
-    pub job: Option<DockerUniverseJob>,
-    pub pods: BTreeMap<String, Pod>,
-    pub commands: BTreeMap<String, DockerUniverseCommand>,
+pub(crate) struct Server {
+    pub(crate) job: Option<DockerUniverseJob>,
+    pub(crate) pods: BTreeMap<String, Pod>,
+    pub(crate) commands: BTreeMap<String, DockerUniverseCommand>,
     /// Answer to the creation of pods, if not 201.
-    pub refuses: Option<(RefusalKind, String)>,
+    pub(crate) refuses: Option<(RefusalKind, String)>,
     /// Changes so far.
-    pub version: u64,
+    pub(crate) version: u64,
 }
 
 /// The answers that an operator tells apart.
 #[derive(Debug, PartialEq)]
-pub enum Answer {
+pub(crate) enum Answer {
     AlreadyExists,
     Conflict,
     Refused(RefusalKind, String),
 }
 
 impl Server {
-    pub fn with(mut job: DockerUniverseJob) -> Self {
+    pub(crate) fn with(mut job: DockerUniverseJob) -> Self {
         job.metadata.resource_version = Some("1".into());
         Self { job: Some(job), pods: BTreeMap::new(), commands: BTreeMap::new(), refuses: None, version: 1 }
     }
@@ -41,7 +42,7 @@ impl Server {
     }
 
     /// The job's owner edits the specification.
-    pub fn edit(&mut self, change: impl FnOnce(&mut DockerUniverseJob)) {
+    pub(crate) fn edit(&mut self, change: impl FnOnce(&mut DockerUniverseJob)) {
         let version = self.next();
         let Some(job) = &mut self.job else { return };
         let before = job.spec.clone();
@@ -52,22 +53,25 @@ impl Server {
         }
     }
 
-    pub fn write_status(
+    /// A merge patch, as the real server applies and stores it: what it does not name stays, times are cut to seconds.
+    pub(crate) fn write_status(
         &mut self,
         resource_version: Option<&str>,
-        status: DockerUniverseJobStatus,
+        patch: &Value,
     ) -> Result<DockerUniverseJob, Answer> {
         let version = self.next();
         let job = self.job.as_mut().ok_or(Answer::Conflict)?;
         if job.metadata.resource_version.as_deref() != resource_version {
             return Err(Answer::Conflict);
         }
-        job.status = Some(status);
+        let mut stored = serde_json::to_value(&job.status).unwrap();
+        merge(&mut stored, patch);
+        job.status = serde_json::from_value(stored).unwrap();
         job.metadata.resource_version = Some(version);
         Ok(job.clone())
     }
 
-    pub fn create_pod(&mut self, mut pod: Pod, now: Timestamp) -> Result<Pod, Answer> {
+    pub(crate) fn create_pod(&mut self, mut pod: Pod, now: Timestamp) -> Result<Pod, Answer> {
         let name = pod.metadata.name.clone().unwrap();
         if let Some((kind, message)) = self.refuses.clone() {
             return Err(Answer::Refused(kind, message)); // before it looks whether the name is taken
@@ -84,7 +88,7 @@ impl Server {
     }
 
     /// Anybody changes a pod.
-    pub fn change_pod(&mut self, name: &str, change: impl FnOnce(&mut Pod)) {
+    pub(crate) fn change_pod(&mut self, name: &str, change: impl FnOnce(&mut Pod)) {
         let version = self.next();
         let Some(pod) = self.pods.get_mut(name) else { return };
         change(pod);
@@ -97,7 +101,7 @@ impl Server {
     }
 
     /// A pod without a node, or one that is over, needs nobody's confirmation.
-    pub fn delete_pod(&mut self, name: &str, uid: &str, now: Timestamp) {
+    pub(crate) fn delete_pod(&mut self, name: &str, uid: &str, now: Timestamp) {
         if self.pods.get(name).is_some_and(|pod| pod.metadata.uid.as_deref() == Some(uid)) {
             self.change_pod(name, |pod| {
                 let spec = pod.spec.as_ref().unwrap();
@@ -111,7 +115,7 @@ impl Server {
         }
     }
 
-    pub fn release_pod(&mut self, name: &str, uid: &str) {
+    pub(crate) fn release_pod(&mut self, name: &str, uid: &str) {
         if self.pods.get(name).is_some_and(|pod| pod.metadata.uid.as_deref() == Some(uid)) {
             self.change_pod(name, |pod| {
                 if let Some(finalizers) = &mut pod.metadata.finalizers {
@@ -122,7 +126,7 @@ impl Server {
     }
 
     /// The job goes, and the garbage collector deletes its pods.
-    pub fn delete_job(&mut self, now: Timestamp) {
+    pub(crate) fn delete_job(&mut self, now: Timestamp) {
         self.version += 1;
         self.job = None;
         let pods: Vec<(String, String)> =
@@ -133,10 +137,10 @@ impl Server {
     }
 
     /// A person gives a command.
-    pub fn command(&mut self, spec: serde_json::Value, now: Timestamp) -> String {
+    pub(crate) fn command(&mut self, spec: Value, now: Timestamp) -> String {
         let version = self.next();
         let name = format!("command-{version}");
-        let command: DockerUniverseCommand = serde_json::from_value(serde_json::json!({
+        let command: DockerUniverseCommand = serde_json::from_value(json!({
             "apiVersion": "dockeruniverse.io/v1alpha1",
             "kind": "DockerUniverseCommand",
             "metadata": { "name": name, "namespace": "physics", "uid": name, "creationTimestamp": Time(now) },
@@ -147,10 +151,25 @@ impl Server {
         name
     }
 
-    pub fn answer(&mut self, name: &str, status: DockerUniverseCommandStatus) {
+    pub(crate) fn answer(&mut self, name: &str, status: DockerUniverseCommandStatus) {
         self.version += 1;
         if let Some(command) = self.commands.get_mut(name).filter(|command| command.status.is_none()) {
             command.status = Some(status);
+        }
+    }
+}
+
+/// RFC 7386, section 2.
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else { return target.clone_from(patch) };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (key, value) in patch {
+        if value.is_null() {
+            target.as_object_mut().unwrap().remove(key);
+        } else {
+            merge(&mut target[key], value);
         }
     }
 }

@@ -17,9 +17,6 @@ pub(super) const SERVICES: &str = "10.96.0.0/16";
 /// The service address of the API server: by convention the first of [`SERVICES`].
 pub(super) const API_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 
-/// Where a cluster with a name server has it, by convention.
-pub(super) const CLUSTER_DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
-
 /// Ports on the host's end at which tests may run registries of their own, in plain HTTP.
 pub(super) const TEST_REGISTRY_PORTS: std::ops::RangeInclusive<u16> = 5001..=5009;
 

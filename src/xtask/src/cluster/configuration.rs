@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 
 use super::{
-    address::{Addresses, CLUSTER_DNS, PODS, TEST_REGISTRY_PORTS},
+    address::{Addresses, PODS, TEST_REGISTRY_PORTS},
     machine::{CNI_PLUGINS, which},
     state::State,
 };
@@ -67,9 +67,9 @@ fn kubelet(state: &State, addresses: Addresses) -> String {
         "failSwapOn": false,
         "makeIPTablesUtilChains": false,
         "maxPods": 250,
-        // Nobody answers there, and kube-proxy refuses at once what goes to no service. Without an
-        // address the kubelet would put a warning into the events of every pod.
-        "clusterDNS": [CLUSTER_DNS],
+        // Nothing listens there, so looking a name up fails at once. Without an address the kubelet
+        // would put a warning into the events of every pod.
+        "clusterDNS": [addresses.node()],
         "clusterDomain": "cluster.local",
         // Limits of speed are for clusters that share an API server.
         "kubeAPIQPS": 100,

@@ -1,7 +1,7 @@
 //! What a shell or a child process needs to work on a cluster. Invariant: every value is quoted, so
 //! that `eval` of the script does nothing but set variables.
 
-use std::{env, ffi::OsString};
+use std::{env, ffi::OsString, fmt::Write as _};
 
 use super::Cluster;
 
@@ -17,11 +17,11 @@ pub(super) fn variables(cluster: &Cluster) -> Vec<(&'static str, OsString)> {
 
 /// The same for a POSIX shell.
 pub(super) fn script(cluster: &Cluster) -> String {
-    let mut lines = format!("export PATH={}:\"$PATH\"\n", quote(&cluster.bin.to_string_lossy()));
-    for (name, value) in own(cluster) {
-        lines.push_str(&format!("export {name}={}\n", quote(&value)));
-    }
-    lines
+    let path = format!("export PATH={}:\"$PATH\"\n", quote(&cluster.bin.to_string_lossy()));
+    own(cluster).fold(path, |mut lines, (name, value)| {
+        let _infallible = writeln!(lines, "export {name}={}", quote(&value));
+        lines
+    })
 }
 
 fn own(cluster: &Cluster) -> impl Iterator<Item = (&'static str, String)> {

@@ -1,6 +1,13 @@
 //! What a cluster looks like. Invariant: it changes nothing, and answers whatever state things are in.
 
-use std::{collections::HashMap, fs, net::TcpStream, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt::{self, Write as _},
+    fs,
+    io::{self, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
 
 use super::{
     Cluster, control,
@@ -13,54 +20,66 @@ use super::{
 
 /// Prints the components and what they make up.
 pub(super) fn print(state: &State) -> anyhow::Result<()> {
+    match io::stdout().write_all(describe(state)?.as_bytes()) {
+        // Whoever reads this has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+fn describe(state: &State) -> anyhow::Result<String> {
     let name = &state.name;
     let Some(record) = state.record()? else {
-        println!("cluster \"{name}\" is not there");
-        return Ok(());
+        return Ok(format!("cluster \"{name}\" is not there\n"));
     };
     let supervisors = Process::running(&state.supervisor());
     let report = control::ask(&state.control(), &Request::Status);
     let (Some(supervisor), Ok(report)) = (supervisors.first(), report) else {
-        println!(
-            "cluster \"{name}\" is down: `cargo xtask cluster up` brings it back, `cargo xtask cluster down` removes it"
-        );
-        return Ok(());
+        return Ok(format!(
+            "cluster \"{name}\" is down: `cargo xtask cluster up` brings it back, `cargo xtask cluster down` removes it\n"
+        ));
     };
     let cluster = Cluster::of(state, record.index);
-    println!("{:<24} {:<9} {:>8} {:>11} {:>9}", "COMPONENT", "STATE", "PID", "MEMORY", "RESTARTS");
+    let mut text = String::new();
+    writeln!(
+        text,
+        "{:<24} {:<9} {:>8} {:>11} {:>9}",
+        "COMPONENT", "STATE", "PID", "MEMORY", "RESTARTS"
+    )?;
     let outer = parent(supervisor.pid);
-    row("unshare", if outer.is_some() { "ready" } else { "ended" }, outer, 0);
-    row("supervisor", "ready", Some(supervisor.pid), 0);
+    row(&mut text, "unshare", if outer.is_some() { "ready" } else { "ended" }, outer, 0)?;
+    row(&mut text, "supervisor", "ready", Some(supervisor.pid), 0)?;
     let pids = children(supervisor.pid);
     for component in &report.components {
         let pid = component.pid.and_then(|inner| pids.get(&inner).copied());
-        row(&component.name, &component.condition.to_string(), pid, component.restarts);
+        row(&mut text, &component.name, &component.condition.to_string(), pid, component.restarts)?;
     }
-    println!();
+    text.push('\n');
     let ready = if node_is_ready(&cluster) { "Ready" } else { "not ready" };
-    println!("node      {} at {}: {ready}", cluster.node_name, cluster.node_address);
+    writeln!(text, "node      {} at {}: {ready}", cluster.node_name, cluster.node_address)?;
     let answers = cluster
         .registry
         .parse()
         .is_ok_and(|address| TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok());
-    println!(
+    writeln!(
+        text,
         "registry  {}: {}",
         cluster.registry,
         if answers { "answers" } else { "does not answer" }
-    );
-    println!("host      {} as pods see it", cluster.host_address);
-    println!("logs      {}", state.path("logs").display());
+    )?;
+    writeln!(text, "host      {} as pods see it", cluster.host_address)?;
+    writeln!(text, "logs      {}", state.path("logs").display())?;
     let versions: Vec<_> =
         FAMILIES.iter().map(|family| format!("{} {}", family.name, family.version)).collect();
-    println!("versions  {}", versions.join(", "));
-    Ok(())
+    writeln!(text, "versions  {}", versions.join(", "))?;
+    Ok(text)
 }
 
-fn row(name: &str, state: &str, pid: Option<i32>, restarts: u32) {
+fn row(text: &mut String, name: &str, state: &str, pid: Option<i32>, restarts: u32) -> fmt::Result {
     let memory = pid.and_then(process::memory);
     let memory = memory.map_or_else(|| "-".to_owned(), |kib| format!("{} MiB", kib / 1024));
     let pid = pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
-    println!("{name:<24} {state:<9} {pid:>8} {memory:>11} {restarts:>9}");
+    writeln!(text, "{name:<24} {state:<9} {pid:>8} {memory:>11} {restarts:>9}")
 }
 
 fn parent(pid: i32) -> Option<i32> {

@@ -22,6 +22,9 @@ use super::{
     state::{hex, lock},
 };
 
+/// How the names of directories end that are being built.
+const UNFINISHED: &str = "unfinished";
+
 /// How often a long build says that it is still there.
 const REPORT: Duration = Duration::from_secs(15);
 
@@ -143,10 +146,8 @@ impl Family {
 
     /// Builds the programs into `target`, which must not exist.
     fn build(&self, target: &Path, progress: Progress) -> anyhow::Result<()> {
-        let work = target.with_extension("unfinished");
-        if work.exists() {
-            fs::remove_dir_all(&work)?;
-        }
+        // Its own, because the compiler of a killed build may go on for a while.
+        let work = target.with_extension(format!("{}.{UNFINISHED}", std::process::id()));
         let (module, programs) = (work.join("module"), work.join("programs"));
         fs::create_dir_all(&module)?;
         fs::create_dir_all(&programs)?;
@@ -208,12 +209,11 @@ impl Family {
             }
             if reported.elapsed() >= REPORT {
                 reported = Instant::now();
-                let count = packages.load(Ordering::Relaxed);
-                progress.say(format!(
-                    "  {}: {count} packages compiled in {}",
-                    self.name,
-                    spell(begin.elapsed())
-                ));
+                let what = match packages.load(Ordering::Relaxed) {
+                    0 => "linking".to_owned(),
+                    count => format!("{count} packages compiled"),
+                };
+                progress.say(format!("  {}: {what}, {}", self.name, spell(begin.elapsed())));
             }
             thread::sleep(Duration::from_millis(100));
         };
@@ -273,9 +273,21 @@ impl Tools {
                 spell(Duration::from_secs(seconds))
             ));
         }
+        self.remove_unfinished()?;
         for (family, directory) in &self.directories {
             if !directory.is_dir() {
                 family.build(directory, progress)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what killed builds left; nobody else builds while the lock is held.
+    fn remove_unfinished(&self) -> anyhow::Result<()> {
+        for entry in fs::read_dir(&self.cache)?.flatten() {
+            if entry.path().extension().is_some_and(|end| end == UNFINISHED) {
+                fs::remove_dir_all(entry.path())
+                    .with_context(|| format!("cannot remove {}", entry.path().display()))?;
             }
         }
         Ok(())
@@ -307,7 +319,7 @@ mod tests {
     fn versions_are_those_of_the_modules() {
         for family in &FAMILIES {
             assert!(
-                family.module.contains(&format!(" {}\n", family.version)),
+                family.module.split_whitespace().any(|word| word == family.version),
                 "{} {}",
                 family.name,
                 family.version

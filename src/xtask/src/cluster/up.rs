@@ -2,7 +2,7 @@
 //! after a killed `up`, after a killed cluster, or on a running one ends in the same running cluster.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env, fs,
     io::{Read as _, Write as _},
     net::TcpStream,
@@ -30,7 +30,7 @@ use super::{
 };
 
 /// How long the components may take; a loaded machine with two cores needs far less.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_mins(3);
 
 /// How often a wait says what it waits for.
 const REPORT: Duration = Duration::from_secs(5);
@@ -71,8 +71,11 @@ pub(crate) fn up(name: &str) -> anyhow::Result<Cluster> {
     };
     wait_for_components(&state, child, progress)?;
     wait_for_node(&cluster, progress)?;
-    crate::image::ensure_busybox(&cluster.registry)
-        .with_context(|| format!("cannot put busybox into the registry {}", cluster.registry))?;
+    if !has_busybox(&cluster.registry)? {
+        crate::image::ensure_busybox(&cluster.registry).with_context(|| {
+            format!("cannot put busybox into the registry {}", cluster.registry)
+        })?;
+    }
     progress.say(format!("cluster \"{name}\" is ready"));
     Ok(cluster)
 }
@@ -119,7 +122,11 @@ fn begin(state: &State, progress: Progress) -> anyhow::Result<Record> {
     };
     let index = Addresses::free(taken)
         .context("there are too many clusters on this machine: take one down that is not needed")?;
-    let made = PRIVATE.map(PathBuf::from).into_iter().filter(|path| !path.exists()).collect();
+    // What an earlier cluster made is handed on, for the last one to remove.
+    let inherited = others.iter().flat_map(|record| record.made.iter().cloned());
+    let missing = PRIVATE.map(PathBuf::from).into_iter().filter(|path| !path.exists());
+    let made: BTreeSet<_> = inherited.chain(missing).collect();
+    let made = made.into_iter().collect();
     let record = Record { name: state.name.clone(), index, fingerprint: String::new(), made };
     state.keep(&record)?;
     progress.say(format!("cluster \"{}\" gets node address {}", state.name, index.node()));

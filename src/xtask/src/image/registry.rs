@@ -111,7 +111,7 @@ impl Registry {
             // Plain HTTP is for registries nearby, which a proxy in the environment could not reach:
             // naming one, and excepting every host from it, makes the environment's be ignored.
             config.http_proxy = Some("http://127.0.0.1:9".to_owned());
-            config.no_proxy = Some("*".to_owned());
+            config.no_proxy = Some("*,0.0.0.0/0,::/0".to_owned());
         }
         config
     }

@@ -141,6 +141,9 @@ mod tests {
                 .digest
         };
         assert_eq!(digest(layer()), digest(layer()));
-        assert_eq!(layer().diff_id, "sha256:493c392a214ff251c9ef7c3e51030f93f569cfafec1ae372d8688da6cdd05852");
+        assert_eq!(
+            layer().diff_id,
+            "sha256:493c392a214ff251c9ef7c3e51030f93f569cfafec1ae372d8688da6cdd05852"
+        );
     }
 }

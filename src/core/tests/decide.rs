@@ -1,0 +1,28 @@
+//! Tables of lives and moments: what is observed, and what is decided about it.
+//!
+//! Each test is a short play in the words of Kubernetes; its snapshot tells the whole of it: the proc's state, the reason,
+//! the conditions, what was done to the cluster and the new events of the userlog. The asserts beside it are what matters.
+
+#![allow(clippy::unwrap_used, reason = "a test that is wrong about its own stage has to stop")]
+#![allow(clippy::needless_pass_by_value, reason = "`json!` values read better without a reference")]
+
+#[allow(dead_code, reason = "each test plays on its own part of the stage")]
+mod stage;
+
+#[path = "decide/play.rs"]
+mod play;
+
+#[path = "decide/commands.rs"]
+mod commands;
+#[path = "decide/ends.rs"]
+mod ends;
+#[path = "decide/evictions.rs"]
+mod evictions;
+#[path = "decide/holds.rs"]
+mod holds;
+#[path = "decide/leftovers.rs"]
+mod leftovers;
+#[path = "decide/submission.rs"]
+mod submission;
+#[path = "decide/waits.rs"]
+mod waits;

@@ -1,0 +1,179 @@
+//! Commands: accepted or refused in `HTCondor`'s words, carried out once, in their order.
+
+use crate::{play::Play, stage::Fault};
+use duj_protocol::Outcome;
+use serde_json::{Value, json};
+
+/// Gives a command and returns its answer.
+fn give(play: &mut Play, verb: &str, more: Value) -> String {
+    let name = send(play, verb, more);
+    play.scene(&format!("command {verb}"));
+    answer(play, &name)
+}
+
+fn send(play: &mut Play, verb: &str, more: Value) -> String {
+    play.wait(1);
+    let mut spec = json!({ "verb": verb, "job": "hello" });
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let now = play.now;
+    play.server.command(spec, now)
+}
+
+fn answer(play: &Play, name: &str) -> String {
+    match &play.server.commands[name].status {
+        Some(status) => format!("+{} -{} {}", status.accepted, status.refused, status.message),
+        None => "no answer yet".into(),
+    }
+}
+
+#[test]
+fn hold_release_remove() {
+    let mut play = Play::running();
+    assert_eq!(give(&mut play, "hold", json!({ "by": "alice", "subcode": 42 })), "+1 -0 Job 7.0 held");
+    play.is("Held 1/42 stopping", "Stopping", "0 1");
+    assert_eq!(play.hold().reason, "via condor_hold (by user alice)");
+    assert_eq!(give(&mut play, "hold", json!({})), "+0 -1 Job 7.0 already held");
+    play.pod().stop();
+    play.scene("stopped");
+    play.is("Held 1/42", "Held", "0 1 4 12");
+    assert_eq!(give(&mut play, "release", json!({ "by": "alice" })), "+1 -0 Job 7.0 released");
+    play.is("Idle", "WaitingForScheduler", "0 1 4 12 13");
+    assert_eq!(give(&mut play, "release", json!({})), "+0 -1 Job 7.0 not held to be released");
+    play.pod().bind();
+    play.pod().run();
+    play.scene("runs again");
+    assert_eq!(give(&mut play, "remove", json!({ "reason": "no longer needed" })), "+1 -0 Job 7.0 marked for removal");
+    play.is("Removed stopping", "Stopping", "0 1 4 12 13 1");
+    assert_eq!(give(&mut play, "remove", json!({})), "+0 -1 Job 7.0 already marked for removal");
+    assert_eq!(give(&mut play, "hold", json!({})), "+0 -1 Job 7.0 already removed");
+    play.pod().stop();
+    play.scene("stopped");
+    play.is("Removed", "Removed", "0 1 4 12 13 1 4 9");
+    play.is_remembered("held, released and removed by commands");
+}
+
+#[test]
+fn remove_of_a_job_that_does_not_run_is_009_alone() {
+    let mut play = Play::of(json!({ "hold": true }));
+    play.scene("submitted on hold");
+    assert_eq!(give(&mut play, "remove", json!({})), "+1 -0 Job 7.0 marked for removal");
+    play.is("Removed", "Removed", "0 12 9");
+    let mut play = Play::of_a_plain_job();
+    play.scene("submitted");
+    give(&mut play, "remove", json!({}));
+    play.is("Removed", "Removed", "0 9");
+    assert!(play.server.pods.is_empty(), "its pod is gone");
+}
+
+#[test]
+fn a_completed_job_takes_no_command() {
+    let mut play = Play::running();
+    play.pod().outcome(Outcome::Exited(0));
+    play.scene("over");
+    for (verb, words) in [
+        ("hold", "already completed"),
+        ("release", "already completed"),
+        ("remove", "already completed: delete the job to forget it"),
+    ] {
+        assert_eq!(give(&mut play, verb, json!({})), format!("+0 -1 Job 7.0 {words}"));
+    }
+    play.is("Completed 0", "Completed", "0 1 6 5");
+}
+
+#[test]
+fn procs_that_do_not_exist() {
+    let mut play = Play::running();
+    let answer = give(&mut play, "hold", json!({ "procs": "0-4" }));
+    assert_eq!(answer, "+0 -1 procs '0-4' not found: the job has procs 0-0");
+    play.is("Running", "Running", "0 1");
+}
+
+#[test]
+fn what_spec_holds_only_spec_releases() {
+    let mut play = Play::of(json!({ "hold": true }));
+    play.scene("submitted on hold");
+    let answer = give(&mut play, "release", json!({}));
+    assert!(answer.starts_with("+0 -1 the job is held by its own spec.hold"), "{answer}");
+    play.is("Held 15/0", "Held", "0 12");
+}
+
+#[test]
+fn an_answer_that_is_lost_is_given_again_and_the_command_is_not() {
+    let mut play = Play::running();
+    let name = send(&mut play, "hold", json!({}));
+    for lost in [Fault::Lost, Fault::Unanswered] {
+        play.operator.restart(&play.server);
+        // The status is written; what follows is not heard of.
+        let mut writes = 0;
+        let now = play.now;
+        let _ = play.operator.reconcile(&mut play.server, now, &mut || {
+            writes += 1;
+            if writes > 1 { lost } else { Fault::None }
+        });
+    }
+    play.operator.restart(&play.server);
+    play.scene("after two crashes");
+    assert_eq!(answer(&play, &name), "+1 -0 Job 7.0 held");
+    play.pod().stop();
+    play.scene("stopped");
+    play.is("Held 1/0", "Held", "0 1 4 12");
+    assert_eq!(play.record().num_holds, 1);
+}
+
+#[test]
+fn a_fault_can_be_held_again_by_the_user_and_is_then_not_mended() {
+    let mut play = Play::running();
+    play.pod().outcome(Outcome::NotStarted { errno: 2, message: "cannot start 'fooo'".into() });
+    play.scene("held by a fault");
+    assert_eq!(give(&mut play, "hold", json!({})), "+1 -0 Job 7.0 held");
+    play.is("Held 1/0", "Held", "0 1 21 4 12 12");
+    play.edit(json!({ "executable": "foo" }));
+    play.scene("mended");
+    play.is("Held 1/0", "Held", "0 1 21 4 12 12");
+}
+
+#[test]
+fn a_release_waits_and_the_commands_behind_it_wait_too() {
+    let mut play = Play::running();
+    send(&mut play, "hold", json!({}));
+    play.scene("held");
+    let release = send(&mut play, "release", json!({}));
+    let hold = send(&mut play, "hold", json!({ "reason": "again" }));
+    play.scene("released and held again while its pod is stopping");
+    assert_eq!((answer(&play, &release), answer(&play, &hold)), ("no answer yet".into(), "no answer yet".into()));
+    play.pod().stop();
+    play.scene("stopped");
+    assert_eq!(answer(&play, &release), "+1 -0 Job 7.0 released");
+    assert_eq!(answer(&play, &hold), "+1 -0 Job 7.0 held");
+    // The last wish wins.
+    play.is("Held 1/0", "Held", "0 1 4 12 13 12");
+    assert_eq!(play.hold().reason, "again");
+}
+
+#[test]
+fn a_storm_of_commands_is_answered_within_bounds() {
+    let mut play = Play::running();
+    let names: Vec<String> = (0..100).map(|_| send(&mut play, "hold", json!({}))).collect();
+    play.decide();
+    let noticed = play.status().noticed.unwrap();
+    assert!(noticed.commands.len() <= 32, "{} answers in the status", noticed.commands.len());
+    for _ in 0..10 {
+        play.decide();
+    }
+    assert!(names.iter().all(|name| answer(&play, name) != "no answer yet"));
+    play.pod().stop();
+    play.scene("stopped");
+    play.is("Held 1/0", "Held", "0 1 4 12");
+}
+
+#[test]
+fn removal_overtakes_a_hold_that_is_stopping() {
+    let mut play = Play::running();
+    send(&mut play, "hold", json!({}));
+    play.scene("held");
+    give(&mut play, "remove", json!({}));
+    play.is("Removed stopping", "Stopping", "0 1");
+    play.pod().stop();
+    play.scene("stopped");
+    play.is("Removed", "Removed", "0 1 4 9");
+}
