@@ -15,7 +15,10 @@ pub async fn serve(listen: SocketAddr, context: Arc<Context>) -> anyhow::Result<
     let router = Router::new()
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(|State(context): State<Arc<Context>>| async move { context.metrics.text() }))
+        .route(
+            "/metrics",
+            get(|State(context): State<Arc<Context>>| async move { context.metrics.text() }),
+        )
         .with_state(context);
     axum::serve(listener, router).await.context("the server of probes and metrics ended")
 }

@@ -59,7 +59,9 @@ impl ClusterIds {
         for _ in 0..TRIES {
             match self.try_reserve().await {
                 Ok(block) => return Ok(block),
-                Err(error) if error.is_conflict() || error.is_already_exists() => last = Some(error),
+                Err(error) if error.is_conflict() || error.is_already_exists() => {
+                    last = Some(error)
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -68,7 +70,8 @@ impl ClusterIds {
 
     async fn try_reserve(&self) -> Result<Range<i64>, Error> {
         let floor = self.floor.load(std::sync::atomic::Ordering::Relaxed) + 1;
-        let Some(mut store) = call("read the next cluster id", self.store.get_opt(NAME)).await? else {
+        let Some(mut store) = call("read the next cluster id", self.store.get_opt(NAME)).await?
+        else {
             let store = ConfigMap {
                 metadata: ObjectMeta { name: Some(NAME.into()), ..ObjectMeta::default() },
                 data: Some(BTreeMap::from([(KEY.into(), (floor + BLOCK).to_string())])),
@@ -79,13 +82,16 @@ impl ClusterIds {
         };
         let next = store.data.as_ref().and_then(|data| data.get(KEY)).cloned().unwrap_or_default();
         let next: i64 = next.parse().map_err(|_| {
-            Error::ClusterIds(format!("key '{KEY}' of ConfigMap '{NAME}' is '{next}', not a number"))
+            Error::ClusterIds(format!(
+                "key '{KEY}' of ConfigMap '{NAME}' is '{next}', not a number"
+            ))
         })?;
         let first = next.max(floor);
         store.data.get_or_insert_default().insert(KEY.into(), (first + BLOCK).to_string());
         store.managed_fields_mut().clear();
         // Replacing needs the resource version that was read: a second operator gets a conflict, not the same block.
-        call("reserve cluster ids", self.store.replace(NAME, &PostParams::default(), &store)).await?;
+        call("reserve cluster ids", self.store.replace(NAME, &PostParams::default(), &store))
+            .await?;
         Ok(first..first + BLOCK)
     }
 }

@@ -30,7 +30,10 @@ pub async fn look_after(context: Arc<Context>, mut places: mpsc::UnboundedReceiv
         for place in round {
             for command in context.index.commands(&place) {
                 if let Err(error) = look_at(&context, &place, &command).await {
-                    tracing::warn!(command = format!("{}/{}", place.namespace, command.name_any()), "{error}");
+                    tracing::warn!(
+                        command = format!("{}/{}", place.namespace, command.name_any()),
+                        "{error}"
+                    );
                 }
             }
         }
@@ -56,7 +59,10 @@ async fn look_at(
     let message = match job {
         None => format!("job '{}' not found", place.name),
         Some(job) if !observe::is_for(command, &job) => {
-            format!("job '{}' not found: the one of that name was made after this command", place.name)
+            format!(
+                "job '{}' not found: the one of that name was made after this command",
+                place.name
+            )
         }
         Some(_) => return Ok(()), // its own reconciliation answers
     };

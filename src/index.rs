@@ -211,7 +211,9 @@ impl Index {
         let state = self.state();
         let commands = state.commands.get(key).into_iter().flat_map(BTreeMap::values);
         let mut commands: Vec<_> = commands.cloned().collect();
-        commands.sort_by_key(|command| (command.metadata.creation_timestamp.clone(), command.name_any()));
+        commands.sort_by_key(|command| {
+            (command.metadata.creation_timestamp.clone(), command.name_any())
+        });
         commands
     }
 }

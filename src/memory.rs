@@ -22,6 +22,8 @@ pub struct JobMemory {
     pub refusal: Option<Refusal>,
     /// Refusals in a row.
     pub refusals: u32,
+    /// Name of a pod whose creation was not answered: it may be there, or come yet.
+    pub unsure: Option<String>,
     /// Since when a change waits to be committed.
     pub uncommitted_since: Option<Timestamp>,
     /// Errors in a row.
@@ -48,7 +50,9 @@ impl Memory {
     pub fn newest(&self, cached: Arc<DockerUniverseJob>) -> Arc<DockerUniverseJob> {
         let uid = cached.metadata.uid.clone().unwrap_or_default();
         self.of(&uid, |memory| match &memory.written {
-            Some(written) if version(written.as_ref()) > version(cached.as_ref()) => written.clone(),
+            Some(written) if version(written.as_ref()) > version(cached.as_ref()) => {
+                written.clone()
+            }
             _ => {
                 memory.written = None;
                 cached

@@ -2,11 +2,14 @@
 
 use crate::{
     index::{Index, JobKey},
-    perform::Error,
+    perform::{self, Error},
     run::Context,
 };
-use duj_api::{DockerUniverseCommand, DockerUniverseJob};
-use duj_core::{facts::PodFacts, observed::Observed};
+use duj_api::{
+    DockerUniverseCommand, DockerUniverseJob, names,
+    status::{ProcRecord, ProcStatus},
+};
+use duj_core::{facts::PodFacts, observed::Observed, procs};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Event;
 use kube::{Api, ResourceExt, api::ListParams};
@@ -21,6 +24,7 @@ pub async fn observe(context: &Context, cached: Arc<DockerUniverseJob>) -> Resul
     let job = context.memory.newest(cached);
     let uid = job.uid().unwrap_or_default();
     let mut pods = context.index.pods(&uid);
+    pods.extend(missed(context, &job, &pods).await?);
     for pod in &mut pods {
         if is_setting_up(pod, now) {
             pod.trouble = trouble(context, &job, pod).await;
@@ -39,6 +43,34 @@ pub async fn observe(context: &Context, cached: Arc<DockerUniverseJob>) -> Resul
         uncommitted_since,
         now,
     })
+}
+
+/// Pods that the committed status counts on and that no watch tells of: somebody may have taken their label off. A pod is
+/// believed to be gone, and another one made, only when the server itself says so.
+async fn missed(
+    context: &Context,
+    job: &DockerUniverseJob,
+    pods: &[PodFacts],
+) -> Result<Vec<PodFacts>, Error> {
+    let mut found = Vec::new();
+    let Some(status) = &job.status else { return Ok(found) };
+    let uid = job.uid().unwrap_or_default();
+    for (proc, record) in procs::ungroup(&status.procs, job.spec.total_procs()) {
+        let is_there = pods.iter().any(|pod| (pod.proc, pod.attempt) == (proc, record.attempt));
+        if is_there || !has_a_pod(&record) {
+            continue;
+        }
+        let name = names::pod_name(&job.name_any(), &uid, proc, record.attempt);
+        found.extend(perform::find_pod(context, job, &name).await?);
+    }
+    Ok(found)
+}
+
+/// Whether a proc has a pod that has not been seen to end.
+fn has_a_pod(record: &ProcRecord) -> bool {
+    let stopping = record.hold.as_ref().is_some_and(|hold| hold.stopping)
+        || record.remove.as_ref().is_some_and(|remove| remove.stopping);
+    stopping || matches!(record.status, ProcStatus::Running | ProcStatus::Suspended)
 }
 
 /// A number is taken from the store only for a job that has none, and only once.
@@ -62,8 +94,7 @@ async fn fresh_cluster_id(
 
 /// Commands that were made for this very job and are not answered.
 fn open_commands(index: &Index, job: &DockerUniverseJob) -> Vec<DockerUniverseCommand> {
-    let key =
-        JobKey { namespace: job.namespace().unwrap_or_default(), name: job.name_any() };
+    let key = JobKey { namespace: job.namespace().unwrap_or_default(), name: job.name_any() };
     let mut commands = index.commands(&key);
     commands.retain(|command| is_for(command, job) && command.status.is_none());
     commands
@@ -74,14 +105,27 @@ pub fn is_for(command: &DockerUniverseCommand, job: &DockerUniverseJob) -> bool 
     command.metadata.creation_timestamp >= job.metadata.creation_timestamp
 }
 
+/// When to look again at a job with a pod that is being set up: a volume that cannot be mounted changes no pod, so that
+/// nothing else would wake anybody.
+pub fn look_again(observed: &Observed) -> Option<Timestamp> {
+    let due = |pod: &PodFacts| {
+        let due = pod.scheduled.and_then(|bound| bound.checked_add(SETTING_UP).ok())?;
+        if due > observed.now { Some(due) } else { observed.now.checked_add(SETTING_UP).ok() }
+    };
+    observed.pods.iter().filter(|pod| is_silent(pod)).filter_map(due).min()
+}
+
 fn is_setting_up(pod: &PodFacts, now: Timestamp) -> bool {
-    let silent = pod
-        .job
-        .waiting
-        .as_ref()
-        .is_some_and(|(reason, _)| reason == "ContainerCreating" || reason == "PodInitializing");
-    let long = pod.scheduled.is_some_and(|bound| now.duration_since(bound) > SETTING_UP);
-    silent && long && !pod.ended() && pod.deleting.is_none()
+    is_silent(pod) && pod.scheduled.is_some_and(|bound| now.duration_since(bound) >= SETTING_UP)
+}
+
+/// The kubelet has the pod and says nothing of its containers but that they are being made.
+fn is_silent(pod: &PodFacts) -> bool {
+    let silent =
+        pod.job.waiting.as_ref().is_some_and(|(reason, _)| {
+            reason == "ContainerCreating" || reason == "PodInitializing"
+        });
+    silent && !pod.ended() && pod.deleting.is_none()
 }
 
 /// The kubelet tells of volumes that it cannot mount only in Events.
@@ -90,10 +134,8 @@ async fn trouble(context: &Context, job: &DockerUniverseJob, pod: &PodFacts) -> 
     let selector = format!("involvedObject.uid={},type=Warning", pod.uid);
     let list = events.list(&ListParams::default().fields(&selector).limit(50)).await.ok()?;
     let mut warnings: Vec<Event> = list.items;
-    warnings.retain(|event| {
-        event.reason.as_deref().is_some_and(|reason| reason.starts_with("Failed"))
-    });
+    warnings
+        .retain(|event| event.reason.as_deref().is_some_and(|reason| reason.starts_with("Failed")));
     warnings.sort_by_key(|event| event.last_timestamp.clone());
     warnings.pop()?.message
 }
-

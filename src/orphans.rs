@@ -54,7 +54,8 @@ async fn release_pods_of(context: &Context, uid: &str, key: &JobKey) {
         }
     }
     for pod in pods {
-        if let Err(error) = perform::release_pod(context, &key.namespace, &pod.name, &pod.uid).await {
+        if let Err(error) = perform::release_pod(context, &key.namespace, &pod.name, &pod.uid).await
+        {
             tracing::warn!(pod = format!("{}/{}", key.namespace, pod.name), "{error}");
         }
     }

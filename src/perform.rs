@@ -5,9 +5,14 @@
 
 use crate::{index::version, metrics::Verb, refusal, run::Context};
 use duj_api::{
-    DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, DockerUniverseJobStatus, names,
+    DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, DockerUniverseJobStatus,
+    names,
 };
-use duj_core::{facts::PodFacts, observed::{Effect, RefusalKind}};
+use duj_core::{
+    facts::PodFacts,
+    observed::{Effect, RefusalKind},
+    patch,
+};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -102,33 +107,41 @@ pub async fn write_status(
     status: DockerUniverseJobStatus,
 ) -> Result<DockerUniverseJob, Error> {
     let jobs: Api<DockerUniverseJob> = Api::namespaced(context.client.clone(), &namespace(job));
-    // A merge patch leaves what it does not name: fields that are absent now have to be named as null.
-    let mut status = serde_json::to_value(status).unwrap_or_default();
-    let before = job.status.as_ref().and_then(|status| serde_json::to_value(status).ok());
-    for key in before.iter().filter_map(serde_json::Value::as_object).flat_map(|map| map.keys()) {
-        if status.get(key).is_none() {
-            status[key] = serde_json::Value::Null;
-        }
-    }
     let patch = json!({
         "metadata": { "resourceVersion": job.resource_version(), "uid": job.uid() },
-        "status": status,
+        "status": patch::of_status(job.status.as_ref(), &status),
     });
     context.metrics.wrote(Verb::PatchStatus);
     let parameters = PatchParams::default();
-    call("write the job's status", jobs.patch_status(&job.name_any(), &parameters, &Patch::Merge(patch))).await
+    call(
+        "write the job's status",
+        jobs.patch_status(&job.name_any(), &parameters, &Patch::Merge(patch)),
+    )
+    .await
 }
 
 /// Carries out one effect for a job.
-pub async fn perform(context: &Context, job: &DockerUniverseJob, effect: Effect) -> Result<Made, Error> {
+pub async fn perform(
+    context: &Context,
+    job: &DockerUniverseJob,
+    effect: Effect,
+) -> Result<Made, Error> {
     match effect {
         Effect::CreatePod(pod) => return create_pod(context, job, *pod).await,
-        Effect::DeletePod { name, uid } => delete_pod(context, &namespace(job), &name, &uid).await?,
-        Effect::ReleasePod { name, uid } => release_pod(context, &namespace(job), &name, &uid).await?,
+        Effect::DeletePod { name, uid } => {
+            delete_pod(context, &namespace(job), &name, &uid).await?
+        }
+        Effect::ReleasePod { name, uid } => {
+            release_pod(context, &namespace(job), &name, &uid).await?
+        }
         Effect::Answer { name, status } => answer(context, &namespace(job), &name, status).await?,
-        Effect::ForgetCommand { name, uid } => forget(context, &namespace(job), &name, &uid).await?,
+        Effect::ForgetCommand { name, uid } => {
+            forget(context, &namespace(job), &name, &uid).await?
+        }
         Effect::DeleteJob => delete_job(context, job).await?,
-        Effect::Event { warning, reason, note } => context.recorder.tell(job, warning, reason, note),
+        Effect::Event { warning, reason, note } => {
+            context.recorder.tell(job, warning, reason, note)
+        }
     }
     Ok(Made::Done)
 }
@@ -140,6 +153,17 @@ fn namespace(job: &DockerUniverseJob) -> String {
 async fn create_pod(context: &Context, job: &DockerUniverseJob, pod: Pod) -> Result<Made, Error> {
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &namespace(job));
     let uid = job.uid().unwrap_or_default();
+    let name = pod.name_any();
+    // One live pod a proc: a pod whose creation was not answered comes before any other is made.
+    let unsure =
+        context.memory.of(&uid, |memory| memory.unsure.clone()).filter(|unsure| *unsure != name);
+    if let Some(unsure) = unsure {
+        let there = find_pod(context, job, &unsure).await?;
+        context.memory.of(&uid, |memory| memory.unsure = None);
+        if there.is_some() {
+            return Ok(Made::Refused);
+        }
+    }
     context.metrics.wrote(Verb::CreatePod);
     let made = call("create the job's pod", pods.create(&PostParams::default(), &pod)).await;
     let status = match made {
@@ -149,7 +173,10 @@ async fn create_pod(context: &Context, job: &DockerUniverseJob, pod: Pod) -> Res
         }
         Err(error) => match error.status() {
             Some(status) => status.clone(),
-            None => return Err(error),
+            None => {
+                context.memory.of(&uid, |memory| memory.unsure = Some(name));
+                return Err(error);
+            }
         },
     };
     // A quota answers before the server looks whether the name exists, so both answers are worth a look.
@@ -159,12 +186,18 @@ async fn create_pod(context: &Context, job: &DockerUniverseJob, pod: Pod) -> Res
         let there = call("read the job's pod", pods.get_opt(&pod.name_any())).await?;
         if let Some(there) = there {
             if is_ours(&there, &pod) {
+                let there = with_label(context, there).await?;
                 adopt(context, &uid, &there);
                 return Ok(Made::Done);
             }
             let name = pod.name_any();
-            let message = format!("a pod '{name}' exists that is not this job's: delete it or rename it");
-            refuse(context, &uid, duj_core::observed::Refusal { message, kind: RefusalKind::Transient, ..refusal });
+            let message =
+                format!("a pod '{name}' exists that is not this job's: delete it or rename it");
+            refuse(
+                context,
+                &uid,
+                duj_core::observed::Refusal { message, kind: RefusalKind::Transient, ..refusal },
+            );
             return Ok(Made::Refused);
         }
     }
@@ -188,12 +221,60 @@ fn adopt(context: &Context, uid: &str, pod: &Pod) {
     context.memory.of(uid, |memory| {
         memory.refusal = None;
         memory.refusals = 0;
+        memory.unsure = None;
     });
+}
+
+/// Puts the answer to a write into the index, unless it was the last that was heard of the pod: the watch may have told
+/// of its end already, and would not tell again.
+fn heard(context: &Context, pod: &Pod) {
+    let gone = pod.metadata.deletion_timestamp.is_some()
+        && pod.finalizers().is_empty()
+        && pod.metadata.deletion_grace_period_seconds == Some(0);
+    if !gone {
+        context.index.insert_pod(pod);
+    }
+}
+
+/// Looks at the server for a pod of the job that no watch tells of, and makes the watch tell of it again.
+pub async fn find_pod(
+    context: &Context,
+    job: &DockerUniverseJob,
+    name: &str,
+) -> Result<Option<PodFacts>, Error> {
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &namespace(job));
+    let Some(pod) = call("look for the job's pod", pods.get_opt(name)).await? else {
+        return Ok(None);
+    };
+    let uid = job.uid().unwrap_or_default();
+    if PodFacts::read(&pod).is_none_or(|facts| facts.owner != uid) {
+        return Ok(None);
+    }
+    let pod = with_label(context, pod).await?;
+    context.index.insert_pod(&pod);
+    Ok(PodFacts::read(&pod))
+}
+
+/// The pod with the label by which the watch selects; anybody may have taken it off.
+async fn with_label(context: &Context, pod: Pod) -> Result<Pod, Error> {
+    if pod.labels().get(names::LABEL_MANAGED_BY).is_some_and(|value| value == names::MANAGED_BY) {
+        return Ok(pod);
+    }
+    let pods: Api<Pod> =
+        Api::namespaced(context.client.clone(), &pod.namespace().unwrap_or_default());
+    let patch = json!({
+        "metadata": { "uid": pod.uid(), "labels": { names::LABEL_MANAGED_BY: names::MANAGED_BY } },
+    });
+    let parameters = PatchParams::default();
+    call("label the job's pod", pods.patch(&pod.name_any(), &parameters, &Patch::Merge(patch)))
+        .await
 }
 
 /// The same owner, proc and attempt.
 fn is_ours(there: &Pod, wanted: &Pod) -> bool {
-    let (Some(there), Some(wanted)) = (PodFacts::read(there), owner_of(wanted)) else { return false };
+    let (Some(there), Some(wanted)) = (PodFacts::read(there), owner_of(wanted)) else {
+        return false;
+    };
     (there.owner.as_str(), there.proc, there.attempt) == (wanted.0.as_str(), wanted.1, wanted.2)
 }
 
@@ -203,12 +284,17 @@ fn owner_of(pod: &Pod) -> Option<(String, u32, u32)> {
     Some((owner, number(names::LABEL_PROC_ID)?, number(names::LABEL_ATTEMPT)?))
 }
 
-async fn delete_pod(context: &Context, namespace: &str, name: &str, uid: &str) -> Result<(), Error> {
+async fn delete_pod(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+) -> Result<(), Error> {
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
     context.metrics.wrote(Verb::DeletePod);
     match call("delete a pod", pods.delete(name, &only(uid))).await {
         Ok(either::Either::Left(pod)) => {
-            context.index.insert_pod(&pod);
+            heard(context, &pod);
             Ok(())
         }
         Ok(either::Either::Right(_)) => Ok(()),
@@ -219,16 +305,23 @@ async fn delete_pod(context: &Context, namespace: &str, name: &str, uid: &str) -
 }
 
 /// Takes our finalizer off a pod, and no other.
-pub async fn release_pod(context: &Context, namespace: &str, name: &str, uid: &str) -> Result<(), Error> {
+pub async fn release_pod(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+) -> Result<(), Error> {
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
     // A strategic merge of `finalizers` can delete one entry; the UID guards against a pod of the same name.
     let patch = json!({
         "metadata": { "uid": uid, "$deleteFromPrimitiveList/finalizers": [names::FINALIZER_ACCOUNTED] },
     });
     context.metrics.wrote(Verb::ReleasePod);
-    match call("release a pod", pods.patch(name, &PatchParams::default(), &Patch::Strategic(patch))).await {
+    match call("release a pod", pods.patch(name, &PatchParams::default(), &Patch::Strategic(patch)))
+        .await
+    {
         Ok(pod) => {
-            context.index.insert_pod(&pod);
+            heard(context, &pod);
             tracing::debug!(pod = name, version = version(&pod), "released");
             Ok(())
         }
@@ -247,7 +340,9 @@ pub async fn answer(
     let commands: Api<DockerUniverseCommand> = Api::namespaced(context.client.clone(), namespace);
     context.metrics.wrote(Verb::AnswerCommand);
     let patch = Patch::Merge(json!({ "status": status }));
-    match call("answer a command", commands.patch_status(name, &PatchParams::default(), &patch)).await {
+    match call("answer a command", commands.patch_status(name, &PatchParams::default(), &patch))
+        .await
+    {
         Ok(command) => {
             context.index.insert_command(command);
             Ok(())
@@ -258,7 +353,12 @@ pub async fn answer(
 }
 
 /// Deletes a command whose answer has been there long enough.
-pub async fn forget(context: &Context, namespace: &str, name: &str, uid: &str) -> Result<(), Error> {
+pub async fn forget(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+) -> Result<(), Error> {
     let commands: Api<DockerUniverseCommand> = Api::namespaced(context.client.clone(), namespace);
     context.metrics.wrote(Verb::DeleteCommand);
     match call("delete a command", commands.delete(name, &only(uid))).await {

@@ -22,7 +22,10 @@ use std::{sync::Arc, time::Duration};
 const ROUNDS: usize = 3;
 
 /// Brings one job forward.
-pub async fn reconcile(job: Arc<DockerUniverseJob>, context: Arc<Context>) -> Result<Action, Error> {
+pub async fn reconcile(
+    job: Arc<DockerUniverseJob>,
+    context: Arc<Context>,
+) -> Result<Action, Error> {
     context.index.wait_until_ready().await;
     let started = std::time::Instant::now();
     let mut action = Action::requeue(Duration::from_secs(1));
@@ -30,9 +33,10 @@ pub async fn reconcile(job: Arc<DockerUniverseJob>, context: Arc<Context>) -> Re
         let observed = observe::observe(&context, job.clone()).await?;
         let decision = decide(&observed, &context.settings);
         let now = observed.now;
-        let wake = decision.wake;
+        let wake = decision.wake.into_iter().chain(observe::look_again(&observed)).min();
         if carry_out(&context, observed, decision).await? == Made::Done {
-            action = wake.map_or_else(Action::await_change, |wake| Action::requeue(until(wake, now)));
+            action =
+                wake.map_or_else(Action::await_change, |wake| Action::requeue(until(wake, now)));
             break;
         }
         // The server refused a pod: the next decision takes that into account.
@@ -62,7 +66,11 @@ pub fn retry(job: Arc<DockerUniverseJob>, error: &Error, context: Arc<Context>) 
     Action::requeue(wait)
 }
 
-async fn carry_out(context: &Context, observed: Observed, decision: Decision) -> Result<Made, Error> {
+async fn carry_out(
+    context: &Context,
+    observed: Observed,
+    decision: Decision,
+) -> Result<Made, Error> {
     let uid = observed.job.uid().unwrap_or_default();
     let Decision { before, status, deferred, after, .. } = decision;
     let mut effects = before;
@@ -78,14 +86,19 @@ async fn carry_out(context: &Context, observed: Observed, decision: Decision) ->
         context.memory.of(&uid, |memory| {
             memory.written = Some(Arc::new(written));
             // A final refusal is in the status now; what comes after a mended job is asked anew.
-            memory.refusal = memory.refusal.take().filter(|refusal| refusal.kind != RefusalKind::Permanent);
+            memory.refusal =
+                memory.refusal.take().filter(|refusal| refusal.kind != RefusalKind::Permanent);
         });
     }
     let mut effects = after;
     all(context, &observed.job, &mut effects).await
 }
 
-async fn all(context: &Context, job: &DockerUniverseJob, effects: &mut Vec<Effect>) -> Result<Made, Error> {
+async fn all(
+    context: &Context,
+    job: &DockerUniverseJob,
+    effects: &mut Vec<Effect>,
+) -> Result<Made, Error> {
     for effect in effects.drain(..) {
         if let Made::Refused = perform::perform(context, job, effect).await? {
             return Ok(Made::Refused);
@@ -97,6 +110,6 @@ async fn all(context: &Context, job: &DockerUniverseJob, effects: &mut Vec<Effec
 fn until(wake: Timestamp, now: Timestamp) -> Duration {
     let wait = wake.duration_since(now);
     // A little late rather than a little early, so that what is due then is due.
-    Duration::try_from(wait).unwrap_or_default().min(Duration::from_secs(3600)) + Duration::from_millis(5)
+    Duration::try_from(wait).unwrap_or_default().min(Duration::from_secs(3600))
+        + Duration::from_millis(5)
 }
-

@@ -32,7 +32,11 @@ pub struct Recorder {
 
 impl Recorder {
     /// A recorder and the task that writes what it takes. `instance` names this operator.
-    pub fn new(client: Client, instance: String, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()>) {
+    pub fn new(
+        client: Client,
+        instance: String,
+        metrics: Arc<Metrics>,
+    ) -> (Self, impl Future<Output = ()>) {
         let (queue, taken) = mpsc::channel(QUEUE);
         (Self { queue, instance, metrics }, write(client, taken))
     }
@@ -45,7 +49,13 @@ impl Recorder {
         }
     }
 
-    fn event(&self, job: &DockerUniverseJob, warning: bool, reason: &str, mut note: String) -> Event {
+    fn event(
+        &self,
+        job: &DockerUniverseJob,
+        warning: bool,
+        reason: &str,
+        mut note: String,
+    ) -> Event {
         if note.len() > LONGEST_NOTE {
             let mut end = LONGEST_NOTE;
             while !note.is_char_boundary(end) {
@@ -66,10 +76,7 @@ impl Recorder {
             event_time: Some(MicroTime(Timestamp::now())),
             reporting_controller: Some("dockeruniverse.io/operator".into()),
             reporting_instance: Some(self.instance.clone()),
-            regarding: Some(ObjectReference {
-                resource_version: None,
-                ..job.object_ref(&())
-            }),
+            regarding: Some(ObjectReference { resource_version: None, ..job.object_ref(&()) }),
             ..Event::default()
         }
     }

@@ -32,13 +32,17 @@ fn kind(status: &Status) -> RefusalKind {
         return RefusalKind::NamespaceTerminating;
     }
     match status.code {
-        403 if says("exceeded quota") => RefusalKind::Quota,
+        // The quota controller has not counted yet what a new quota limits.
+        403 if says("exceeded quota") || says("status unknown for quota") => RefusalKind::Quota,
         // A service account or a limit range may come with the next object that is applied.
         403 if says("error looking up service account") => RefusalKind::Transient,
         400 | 403 | 413 | 422 => RefusalKind::Permanent,
         500 if says("request is too large") || says("larger than max") => RefusalKind::Permanent,
         // An admission webhook that refuses answers with the code it likes, and says so.
-        code if (400..500).contains(&code) && says("admission webhook") && says("denied the request") => {
+        code if (400..500).contains(&code)
+            && says("admission webhook")
+            && says("denied the request") =>
+        {
             RefusalKind::Permanent
         }
         _ => RefusalKind::Transient,
@@ -52,10 +56,31 @@ mod tests {
     #[test]
     fn refusals_are_told_apart_by_their_words() {
         for (code, message, expected) in [
-            (403, "pods \"a\" is forbidden: exceeded quota: q, requested: pods=1", RefusalKind::Quota),
-            (403, "pods \"a\" is forbidden: violates PodSecurity \"restricted:latest\"", RefusalKind::Permanent),
-            (403, "error looking up service account n/x: serviceaccount \"x\" not found", RefusalKind::Transient),
-            (403, "namespace n is forbidden: unable to create new content in namespace n because it is being terminated", RefusalKind::NamespaceTerminating),
+            (
+                403,
+                "pods \"a\" is forbidden: exceeded quota: q, requested: pods=1",
+                RefusalKind::Quota,
+            ),
+            (
+                403,
+                "pods \"a\" is forbidden: status unknown for quota: q, resources: pods",
+                RefusalKind::Quota,
+            ),
+            (
+                403,
+                "pods \"a\" is forbidden: violates PodSecurity \"restricted:latest\"",
+                RefusalKind::Permanent,
+            ),
+            (
+                403,
+                "error looking up service account n/x: serviceaccount \"x\" not found",
+                RefusalKind::Transient,
+            ),
+            (
+                403,
+                "namespace n is forbidden: unable to create new content in namespace n because it is being terminated",
+                RefusalKind::NamespaceTerminating,
+            ),
             (422, "Pod \"a\" is invalid", RefusalKind::Permanent),
             (500, "etcdserver: request is too large", RefusalKind::Permanent),
             (500, "Internal error", RefusalKind::Transient),

@@ -4,8 +4,8 @@
 //! starts again.
 
 use crate::{
-    admin, args, cluster_ids::ClusterIds, command_answers, index::Index, memory::Memory, metrics::Metrics, orphans,
-    reconcile, record::Recorder, watch,
+    admin, args, cluster_ids::ClusterIds, command_answers, index::Index, memory::Memory,
+    metrics::Metrics, orphans, reconcile, record::Recorder, watch,
 };
 use anyhow::{Context as _, bail};
 use duj_core::settings::Settings;
@@ -69,8 +69,10 @@ pub async fn run(arguments: args::Arguments) -> anyhow::Result<()> {
     tasks.spawn(async { Ok(write_events.await) });
     tasks.spawn(admin::serve(arguments.listen, context.clone()));
     spawn_reconciler(&mut tasks, &context);
-    let mut terminate = unix::signal(unix::SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = unix::signal(unix::SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let mut terminate =
+        unix::signal(unix::SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt =
+        unix::signal(unix::SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     tokio::select! {
         _ = terminate.recv() => tracing::info!("told to end by SIGTERM"),
         _ = interrupt.recv() => tracing::info!("told to end by SIGINT"),
@@ -105,7 +107,11 @@ fn spawn_reconciler(tasks: &mut JoinSet<anyhow::Result<()>>, context: &Arc<Conte
         .reconcile_on(watch::pods(context))
         .reconcile_on(watch::commands(context, places))
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
-        .run(reconcile::reconcile, |job, error, context| reconcile::retry(job, error, context), context.clone());
+        .run(
+            reconcile::reconcile,
+            |job, error, context| reconcile::retry(job, error, context),
+            context.clone(),
+        );
     tasks.spawn(async move {
         controller
             .for_each(|result| async {
@@ -124,12 +130,16 @@ async fn client() -> anyhow::Result<Client> {
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(5));
     config.write_timeout = Some(Duration::from_secs(10));
-    let builder = ClientBuilder::try_from(config).context("the configuration of the API server is not usable")?;
+    let builder = ClientBuilder::try_from(config)
+        .context("the configuration of the API server is not usable")?;
     Ok(builder.with_layer(&ConcurrencyLimitLayer::new(IN_FLIGHT)).build())
 }
 
 async fn server_minor(client: &Client) -> anyhow::Result<u32> {
-    let version = client.apiserver_version().await.context("the API server does not tell its version")?;
+    let version =
+        client.apiserver_version().await.context("the API server does not tell its version")?;
     let digits: String = version.minor.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().with_context(|| format!("the API server's version '{}' is not understood", version.minor))
+    digits
+        .parse()
+        .with_context(|| format!("the API server's version '{}' is not understood", version.minor))
 }

@@ -43,11 +43,12 @@ pub fn jobs(
         .reflect(writer)
         .inspect(log_errors("jobs"))
         .inspect(move |event| {
-            let (watcher::Event::Apply(job) | watcher::Event::InitApply(job) | watcher::Event::Delete(job)) =
-                (match event {
-                    Ok(event) => event,
-                    Err(_) => return,
-                })
+            let (watcher::Event::Apply(job)
+            | watcher::Event::InitApply(job)
+            | watcher::Event::Delete(job)) = (match event {
+                Ok(event) => event,
+                Err(_) => return,
+            })
             else {
                 return;
             };
@@ -65,7 +66,9 @@ pub fn jobs(
 }
 
 /// The jobs that pods speak of.
-pub fn pods(context: &Arc<Context>) -> impl Stream<Item = ObjectRef<DockerUniverseJob>> + Send + use<> {
+pub fn pods(
+    context: &Arc<Context>,
+) -> impl Stream<Item = ObjectRef<DockerUniverseJob>> + Send + use<> {
     let context = context.clone();
     let api: Api<Pod> = api(&context.client, context.namespace.as_deref());
     let selector = format!("{}={}", names::LABEL_MANAGED_BY, names::MANAGED_BY);

@@ -1,9 +1,31 @@
 //! Real jobs on a real node: what the kubelet, the runtime, the registry and the scheduler really say, and what becomes of
 //! the job. `cargo xtask test` brings the cluster up, installs the chart and runs this with `--features real-node`.
 #![cfg(feature = "real-node")]
+#![allow(unreachable_pub, clippy::unwrap_used, reason = "a test that fails shows where, and nobody else reads its modules")]
 
 #[path = "node/world.rs"]
 mod world;
 
 #[path = "node/exits.rs"]
 mod exits;
+
+#[path = "node/inside.rs"]
+mod inside;
+
+#[path = "node/limits.rs"]
+mod limits;
+
+#[path = "node/starting.rs"]
+mod starting;
+
+#[path = "node/stopping.rs"]
+mod stopping;
+
+#[path = "node/registries.rs"]
+mod registries;
+
+#[path = "node/images.rs"]
+mod images;
+
+#[path = "node/pod.rs"]
+mod pod;

@@ -45,6 +45,13 @@ pub fn image(name: &str) -> String {
     format!("{}/{name}", registry())
 }
 
+/// A specification that runs a shell script, with these other fields.
+pub fn script(text: &str, mut others: Value) -> Value {
+    others["executable"] = json!("sh");
+    others["arguments"] = json!(["-c", text]);
+    others
+}
+
 impl World {
     /// A new world for the test of this name.
     pub async fn new(test: &str) -> Self {
@@ -58,7 +65,8 @@ impl World {
             },
         });
         let namespace: Namespace = serde_json::from_value(namespace).unwrap();
-        let made = namespaces.create(&PostParams::default(), &namespace).await.expect("a namespace");
+        let made =
+            namespaces.create(&PostParams::default(), &namespace).await.expect("a namespace");
         let world = Self { client, namespace: made.name_any() };
         world.wait_for_service_account().await;
         world
@@ -94,7 +102,10 @@ impl World {
     pub async fn create<K>(&self, object: Value) -> K
     where
         K: kube::Resource<Scope = kube::core::NamespaceResourceScope>
-            + Clone + serde::Serialize + serde::de::DeserializeOwned + std::fmt::Debug,
+            + Clone
+            + serde::Serialize
+            + serde::de::DeserializeOwned
+            + std::fmt::Debug,
         K::DynamicType: Default,
     {
         let object: K = serde_json::from_value(object).expect("an object of that kind");
@@ -118,7 +129,7 @@ impl World {
 
     /// Submits a shell script.
     pub async fn submit_script(&self, name: &str, script: &str) -> DockerUniverseJob {
-        self.submit(name, json!({ "executable": "sh", "arguments": ["-c", script] })).await
+        self.submit(name, self::script(script, json!({}))).await
     }
 
     /// Changes a job's specification by a merge patch.
@@ -193,7 +204,9 @@ impl World {
         let selector = format!("{}={job}", names::LABEL_JOB);
         let list = self.api::<Pod>().list(&ListParams::default().labels(&selector)).await;
         let mut pods = list.expect("pods can be listed").items;
-        pods.sort_by_key(|pod| pod.labels().get(names::LABEL_ATTEMPT).and_then(|a| a.parse::<u32>().ok()));
+        pods.sort_by_key(|pod| {
+            pod.labels().get(names::LABEL_ATTEMPT).and_then(|a| a.parse::<u32>().ok())
+        });
         pods
     }
 
@@ -264,7 +277,11 @@ impl World {
         let events = self.api::<Event>().list(&ListParams::default()).await.map(|list| list.items);
         for event in events.unwrap_or_default() {
             let about = event.involved_object.name.unwrap_or_default();
-            eprintln!("--- {about}: {} {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default());
+            eprintln!(
+                "--- {about}: {} {}",
+                event.reason.unwrap_or_default(),
+                event.message.unwrap_or_default()
+            );
         }
     }
 }
@@ -281,8 +298,13 @@ pub fn proc(status: &DockerUniverseJobStatus) -> &ProcRecord {
 /// The numbers of the events in a job's userlog, in order, after a check of `HTCondor`'s rules.
 pub fn event_numbers(status: &DockerUniverseJobStatus) -> Vec<u16> {
     let text = &status.user_log.as_ref().expect("the job has a userlog").text;
-    let events: Vec<_> = userlog::read(text).map(|event| event.expect("every event can be read")).collect();
-    let expect = if status.completion_time.is_some() { userlog::Expect::Finished } else { userlog::Expect::Running };
+    let events: Vec<_> =
+        userlog::read(text).map(|event| event.expect("every event can be read")).collect();
+    let expect = if status.completion_time.is_some() {
+        userlog::Expect::Finished
+    } else {
+        userlog::Expect::Running
+    };
     let violations = userlog::check(&events, expect);
     assert!(violations.is_empty(), "{violations:?}\n{text}");
     events.iter().map(|event| event.body.number()).collect()

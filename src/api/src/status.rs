@@ -60,7 +60,7 @@ pub struct Counts {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Because {
-    /// One word of a closed set ([`crate::condition::Reason`]).
+    /// One word of a closed set, such as `Running`, `Held` or `Unschedulable`.
     pub reason: String,
     /// One sentence that a user can act on.
     pub message: String,

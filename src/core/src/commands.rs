@@ -89,7 +89,8 @@ fn carry_out(work: &mut Work<'_>, command: &DockerUniverseCommand, uid: &str) ->
     let mut messages = Vec::new();
     for id in ids {
         let cluster = work.cluster_id;
-        let (taken, words) = work.with(id, |proc| act(proc, command)).unwrap_or((false, "not found".into()));
+        let (taken, words) =
+            work.with(id, |proc| act(proc, command)).unwrap_or((false, "not found".into()));
         *(if taken { &mut accepted } else { &mut refused }) += 1;
         if messages.len() < 5 {
             messages.push(format!("Job {cluster}.{id} {words}"));
@@ -106,7 +107,9 @@ fn act(proc: &mut crate::life::Proc<'_>, command: &DockerUniverseCommand) -> (bo
     let no = |words: &str| (false, words.to_owned());
     match (spec.verb, proc.record.status) {
         (Verb::Hold | Verb::Release, ProcStatus::Completed) => no("already completed"),
-        (Verb::Remove, ProcStatus::Completed) => no("already completed: delete the job to forget it"),
+        (Verb::Remove, ProcStatus::Completed) => {
+            no("already completed: delete the job to forget it")
+        }
         (Verb::Hold | Verb::Release, ProcStatus::Removed) => no("already removed"),
         (Verb::Remove, ProcStatus::Removed) => no("already marked for removal"),
         (Verb::Hold, ProcStatus::Held) if held_by_user(proc.record) => no("already held"),

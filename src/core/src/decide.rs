@@ -4,6 +4,8 @@
 //! status is the commit point, and carries the new state together with its log events; an effect that depends on it comes
 //! after it; one live pod a proc; nothing to do is no write at all.
 
+mod effects;
+
 use crate::{
     commands,
     facts::PodFacts,
@@ -11,28 +13,19 @@ use crate::{
     journal::Journal,
     life::Proc,
     observed::{Decision, Effect, Observed, RefusalKind},
-    pod::{self, Attempt, Requests},
+    pod::{self, Requests},
     procs,
-    settings::{Delivery, Settings},
-    shape, summary,
+    settings::Settings,
+    shape,
     waiting::{self, Verdict, Waiting},
 };
 use duj_api::{
     condition::Reason,
     status::{Because, Noticed, ProcRecord, ProcStatus},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::{BTreeMap, btree_map::Entry};
-
-/// Changes of a job's status that may wait are written once in this time.
-pub const COALESCE: SignedDuration = SignedDuration::from_secs(1);
-/// An ended pod that a later attempt has replaced stays this long, so that an operator that was paused finds its name taken.
-const KEEP_ENDED: SignedDuration = SignedDuration::from_mins(10);
-/// Other people's containers may keep an ended job's pod alive this long.
-const FOREIGN_GRACE: SignedDuration = SignedDuration::from_secs(30);
-/// The longest wait between attempts that do not begin.
-const LONGEST_BACKOFF: i64 = 300;
 
 /// One decision in the making.
 pub(crate) struct Work<'a> {
@@ -64,7 +57,10 @@ pub fn decide(observed: &Observed, settings: &Settings) -> Decision {
 
 /// The job is being deleted: its pods are the garbage collector's, and only our finalizer is in the way.
 fn release_all(observed: &Observed) -> Decision {
-    Decision { after: own_pods(observed).into_iter().filter_map(release).collect(), ..Decision::default() }
+    Decision {
+        after: own_pods(observed).into_iter().filter_map(release).collect(),
+        ..Decision::default()
+    }
 }
 
 /// The pods that this very job controls, not those of one that had its name.
@@ -74,8 +70,7 @@ fn own_pods(observed: &Observed) -> Vec<&PodFacts> {
 }
 
 fn release(pod: &PodFacts) -> Option<Effect> {
-    pod.unaccounted
-        .then(|| Effect::ReleasePod { name: pod.name.clone(), uid: pod.uid.clone() })
+    pod.unaccounted.then(|| Effect::ReleasePod { name: pod.name.clone(), uid: pod.uid.clone() })
 }
 
 impl<'a> Work<'a> {
@@ -109,7 +104,8 @@ impl<'a> Work<'a> {
         // What has a pod was not submitted on hold: the first pod came before the first status, and the hold after it.
         let on_hold = job.spec.hold && work.pods.is_empty();
         if work.noticed.shape.is_empty() {
-            work.noticed = Noticed { hold: on_hold, shape: shape::of(&job.spec), commands: Vec::new() };
+            work.noticed =
+                Noticed { hold: on_hold, shape: shape::of(&job.spec), commands: Vec::new() };
         }
         for proc in 0..job.spec.total_procs() {
             if let Entry::Vacant(entry) = work.records.entry(proc) {
@@ -126,7 +122,8 @@ impl<'a> Work<'a> {
     fn catch_up(&mut self) {
         for pod in self.pods.iter().filter(|pod| !pod.ended()) {
             let Some(record) = self.records.get_mut(&pod.proc) else { continue };
-            let is_open = |p: &&PodFacts| p.proc == pod.proc && p.attempt == record.attempt && p.unaccounted;
+            let is_open =
+                |p: &&PodFacts| p.proc == pod.proc && p.attempt == record.attempt && p.unaccounted;
             if !over(record) && pod.attempt > record.attempt && !self.pods.iter().any(is_open) {
                 record.attempt = pod.attempt;
             }
@@ -148,7 +145,10 @@ impl<'a> Work<'a> {
         Some(act(&mut proc))
     }
 
-    #[allow(clippy::redundant_closure_for_method_calls, reason = "the path alone is not general enough in its lifetime")]
+    #[allow(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the path alone is not general enough in its lifetime"
+    )]
     fn follow_pods(&mut self) {
         let ids: Vec<u32> = self.records.keys().copied().collect();
         for id in ids {
@@ -177,7 +177,10 @@ impl<'a> Work<'a> {
         }
         let generation = self.observed.job.metadata.generation.unwrap_or_default();
         let reason = format!("the job was mended (generation {generation})");
-        self.each(|record| record.status == ProcStatus::Held && faulty(record), |proc| proc.release(&reason));
+        self.each(
+            |record| record.status == ProcStatus::Held && faulty(record),
+            |proc| proc.release(&reason),
+        );
         true
     }
 
@@ -241,11 +244,18 @@ impl<'a> Work<'a> {
             // The pod, where there is one, is given up, and the next one gets its starter the other way.
             let given_up = self.with(id, |proc| {
                 proc.starter_failed();
-                proc.pod.is_some().then(|| proc.evict(crate::fate::vacate::STARTER_ERROR, message, None))
+                proc.pod
+                    .is_some()
+                    .then(|| proc.evict(crate::fate::vacate::STARTER_ERROR, message, None))
             });
             if given_up.flatten().is_some() {
                 self.weigh(id); // now as the attempt that has no pod yet
             }
+            return;
+        }
+        if let Waiting::StarterReplaced(message) = &waiting {
+            self.with(id, |proc| proc.evict(crate::fate::vacate::STARTER_ERROR, message, None));
+            self.weigh(id); // now as the attempt that has no pod yet
             return;
         }
         let known = self.observed.job.status.as_ref().and_then(|status| status.because.as_ref());
@@ -265,7 +275,10 @@ impl<'a> Work<'a> {
     fn wait_without_pod(&mut self, id: u32) -> Option<Waiting> {
         let wait = |reason, text: String| Some(Waiting::For(reason, text));
         if let Some(pod) = self.other_live_pod(id) {
-            return wait(Reason::Stopping, format!("the pod '{}' of the last attempt has not ended", pod.name));
+            return wait(
+                Reason::Stopping,
+                format!("the pod '{}' of the last attempt has not ended", pod.name),
+            );
         }
         if let Some(refusal) = &self.observed.refusal {
             let message = refusal.message.clone();
@@ -293,138 +306,6 @@ impl<'a> Work<'a> {
         wait(Reason::Submitted, "the job's pod is about to be made".into())
     }
 
-    /// What follows: the status, and the effects that go with it.
-    fn conclude(mut self, answers: Vec<Effect>) -> Decision {
-        let created = self.create_pods();
-        let mut after = self.end_pods();
-        after.extend(answers);
-        let ttl = self.expire();
-        let status = summary::status(&self);
-        let committed = self.observed.job.status.as_ref();
-        let changed = committed != Some(&status);
-        // The first pod of a one-proc job may be made before its first status: it is a pure function of the job.
-        let first = committed.is_none_or(|status| status.counts.is_none())
-            && self.records.len() == 1
-            && self.records.values().all(|record| record.attempt == 0)
-            && self.noticed.commands.is_empty()
-            && self.observed.refusal.is_none();
-        let (before, pods) = if first { (created, Vec::new()) } else { (Vec::new(), created) };
-        after.extend(pods);
-        after.extend(ttl);
-        let urgent = !after.is_empty() || summary::is_final(&status) || answers_people(committed, &status);
-        let since = self.observed.uncommitted_since.unwrap_or(self.observed.now);
-        let due = since.saturating_add(COALESCE).unwrap_or(self.observed.now);
-        let because = status.because.clone();
-        if changed && !urgent && due > self.observed.now {
-            self.wake_at(Some(due));
-            return Decision { before, deferred: true, wake: self.wake, because, ..Decision::default() };
-        }
-        if changed {
-            after.extend(self.journal.mirrored());
-        }
-        let status = changed.then_some(status);
-        Decision { before, status, deferred: false, after, wake: self.wake, because }
-    }
-
-    fn create_pods(&mut self) -> Vec<Effect> {
-        let ids: Vec<u32> = self.records.keys().copied().collect();
-        ids.into_iter().filter_map(|id| self.create_pod(id)).collect()
-    }
-
-    fn create_pod(&mut self, id: u32) -> Option<Effect> {
-        let record = &self.records[&id];
-        if record.status != ProcStatus::Idle
-            || self.current_pod(id).is_some()
-            || self.other_live_pod(id).is_some()
-        {
-            return None;
-        }
-        let now = self.observed.now;
-        if let Some(refusal) = self.observed.refusal.as_ref().filter(|refusal| refusal.retry > now) {
-            self.wake_at(Some(refusal.retry));
-            return None;
-        }
-        let entered = record.entered_status.as_ref().map_or(now, |time| time.0);
-        let begin = entered.saturating_add(backoff(record.unstarted)).unwrap_or(now);
-        if begin > now {
-            self.wake_at(Some(begin));
-            return None;
-        }
-        let pod = self.pod_of(id).ok()?;
-        Some(Effect::CreatePod(Box::new(pod)))
-    }
-
-    fn pod_of(&self, id: u32) -> Result<k8s_openapi::api::core::v1::Pod, String> {
-        let record = &self.records[&id];
-        let delivery =
-            if record.starter_copied { Delivery::InitContainer } else { self.settings.delivery };
-        let attempt = Attempt {
-            cluster_id: self.cluster_id,
-            proc: id,
-            number: record.attempt,
-            starts: record.num_job_starts,
-            delivery,
-        };
-        pod::pod_for(&self.observed.job, self.settings, attempt)
-    }
-
-    /// Stops pods that nobody wants any more, and lets go of those that are accounted.
-    fn end_pods(&mut self) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        for &pod in &self.pods {
-            let Some(record) = self.records.get(&pod.proc) else {
-                effects.extend(release(pod).filter(|_| pod.ended()));
-                continue;
-            };
-            let current = pod.attempt == record.attempt && !over(record);
-            let accounted = pod.ended() && !current;
-            if accounted {
-                effects.extend(release(pod));
-            }
-            let delete = || Effect::DeletePod { name: pod.name.clone(), uid: pod.uid.clone() };
-            if pod.deleting.is_some() {
-                continue;
-            }
-            let unwanted = matches!(record.status, ProcStatus::Held | ProcStatus::Removed)
-                || pod.attempt != record.attempt
-                || record.status == ProcStatus::Completed;
-            if !pod.ended() {
-                if unwanted {
-                    effects.push(delete());
-                }
-                continue;
-            }
-            let finished = pod.finished().or(pod.created).unwrap_or(self.observed.now);
-            let term = if matches!(pod.phase, crate::facts::Phase::Running) {
-                Some(FOREIGN_GRACE)
-            } else if pod.attempt < record.attempt && record.status != ProcStatus::Held {
-                Some(KEEP_ENDED)
-            } else {
-                None
-            };
-            if let Some(end) = term.and_then(|term| finished.saturating_add(term).ok()) {
-                if end <= self.observed.now {
-                    effects.push(delete());
-                } else {
-                    self.wake = Some(self.wake.map_or(end, |wake| wake.min(end)));
-                }
-            }
-        }
-        effects
-    }
-
-    /// Deletes the job when its time after the end is over.
-    fn expire(&mut self) -> Option<Effect> {
-        let ttl = self.observed.job.spec.ttl_seconds_after_finished?;
-        let committed = self.observed.job.status.as_ref()?.completion_time.as_ref()?.0;
-        let end = committed.saturating_add(SignedDuration::from_secs(ttl)).ok()?;
-        if end > self.observed.now {
-            self.wake_at(Some(end));
-            return None;
-        }
-        Some(Effect::DeleteJob)
-    }
-
     fn current_pod(&self, id: u32) -> Option<&'a PodFacts> {
         let attempt = self.records[&id].attempt;
         self.pods.iter().find(|pod| pod.proc == id && pod.attempt == attempt).copied()
@@ -432,7 +313,10 @@ impl<'a> Work<'a> {
 
     fn other_live_pod(&self, id: u32) -> Option<&'a PodFacts> {
         let attempt = self.records[&id].attempt;
-        self.pods.iter().find(|pod| pod.proc == id && pod.attempt != attempt && !pod.ended()).copied()
+        self.pods
+            .iter()
+            .find(|pod| pod.proc == id && pod.attempt != attempt && !pod.ended())
+            .copied()
     }
 
     pub(crate) fn wake_at(&mut self, time: Option<Timestamp>) {
@@ -460,21 +344,4 @@ fn over(record: &ProcRecord) -> bool {
         ProcStatus::Held => !is_stopping(record),
         ProcStatus::Idle | ProcStatus::Running | ProcStatus::Suspended => false,
     }
-}
-
-/// The state of some proc changed by what a person wants, who is waiting to see it.
-fn answers_people(
-    committed: Option<&duj_api::DockerUniverseJobStatus>,
-    status: &duj_api::DockerUniverseJobStatus,
-) -> bool {
-    committed.is_some_and(|committed| {
-        committed.noticed != status.noticed
-            || committed.counts.map(|counts| counts.held) != status.counts.map(|counts| counts.held)
-    })
-}
-
-/// The wait before another attempt, after so many that did not begin.
-fn backoff(unstarted: u32) -> SignedDuration {
-    let seconds = (1i64 << unstarted.saturating_sub(1).min(20)) - 1;
-    SignedDuration::from_secs(seconds.min(LONGEST_BACKOFF))
 }

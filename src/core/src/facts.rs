@@ -6,7 +6,7 @@
 
 use duj_api::names;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 
 /// Where a pod is in its life.
@@ -97,6 +97,8 @@ pub struct PodFacts {
     pub job: ContainerFacts,
     /// The init container that copies the starter, where there is one.
     pub prepare: Option<ContainerFacts>,
+    /// Reference of the image that carries its starter.
+    pub starter_image: Option<String>,
     /// The kubelet's last warning about volumes that it cannot mount, where the shell has looked.
     pub trouble: Option<String>,
 }
@@ -104,12 +106,10 @@ pub struct PodFacts {
 impl PodFacts {
     /// Reads a pod. `None` for one that is not a job's: no controller, or not the name that this operator gives.
     pub fn read(pod: &Pod) -> Option<Self> {
-        let owner = pod
-            .metadata
-            .owner_references
-            .iter()
-            .flatten()
-            .find(|owner| owner.controller == Some(true) && owner.kind == "DockerUniverseJob")?;
+        let owner =
+            pod.metadata.owner_references.iter().flatten().find(|owner| {
+                owner.controller == Some(true) && owner.kind == "DockerUniverseJob"
+            })?;
         let label = |name: &str| pod.metadata.labels.as_ref().and_then(|labels| labels.get(name));
         let name = pod.metadata.name.clone()?;
         let (proc, attempt) = proc_and_attempt(&name, owner)?;
@@ -132,6 +132,7 @@ impl PodFacts {
                 .iter()
                 .flatten()
                 .any(|finalizer| finalizer == names::FINALIZER_ACCOUNTED),
+            starter_image: pod.spec.as_ref().and_then(starter_image),
             ..Self::default()
         };
         if let Some(status) = &pod.status {
@@ -151,7 +152,8 @@ impl PodFacts {
         self.reason = status.reason.clone().unwrap_or_default();
         self.message = status.message.clone().unwrap_or_default();
         self.host_ip.clone_from(&status.host_ip);
-        let job = status.container_statuses.iter().flatten().find(|c| c.name == names::CONTAINER_JOB);
+        let job =
+            status.container_statuses.iter().flatten().find(|c| c.name == names::CONTAINER_JOB);
         self.job = job.map(container).unwrap_or_default();
         self.prepare = status
             .init_container_statuses
@@ -168,9 +170,16 @@ impl PodFacts {
             };
             match condition.type_.as_str() {
                 "PodScheduled" if holds => self.scheduled = since,
-                "PodScheduled" => self.unschedulable = Some(words().1).filter(|text| !text.is_empty()),
+                "PodScheduled" => {
+                    self.unschedulable = Some(words().1).filter(|text| !text.is_empty());
+                }
                 "DisruptionTarget" if holds => self.disruption = Some(words()),
-                "Ready" if !holds && !is_kubelets(&words().0) && self.job.ready && self.job.running.is_some() => {
+                "Ready"
+                    if !holds
+                        && !is_kubelets(&words().0)
+                        && self.job.ready
+                        && self.job.running.is_some() =>
+                {
                     self.unreachable = since.or(self.created);
                 }
                 _ => {}
@@ -232,13 +241,24 @@ fn is_kubelets(reason: &str) -> bool {
     )
 }
 
+fn starter_image(spec: &PodSpec) -> Option<String> {
+    let volume = spec.volumes.iter().flatten().find(|volume| volume.name == names::VOLUME_STARTER);
+    let by_volume = volume.and_then(|volume| volume.image.as_ref()?.reference.clone());
+    let copied = spec.init_containers.iter().flatten().find(|c| c.name == names::CONTAINER_PREPARE);
+    by_volume.or_else(|| copied?.image.clone())
+}
+
 fn container(status: &ContainerStatus) -> ContainerFacts {
     // A runtime that never started the container reports the epoch.
-    let real = |time: &Option<Time>| time.as_ref().map(|time| time.0).filter(|time| time.as_second() > 0);
+    let real =
+        |time: &Option<Time>| time.as_ref().map(|time| time.0).filter(|time| time.as_second() > 0);
     let state = status.state.as_ref();
     ContainerFacts {
         waiting: state.and_then(|state| state.waiting.as_ref()).map(|waiting| {
-            (waiting.reason.clone().unwrap_or_default(), waiting.message.clone().unwrap_or_default())
+            (
+                waiting.reason.clone().unwrap_or_default(),
+                waiting.message.clone().unwrap_or_default(),
+            )
         }),
         running: state.and_then(|state| state.running.as_ref()).and_then(|r| real(&r.started_at)),
         terminated: state.and_then(|state| state.terminated.as_ref()).map(|end| Terminated {

@@ -90,13 +90,20 @@ fn fate(
     let oom = terminated.is_some_and(|end| end.reason == "OOMKilled")
         || record.is_some_and(|record| record.oom_kills > 0);
     if oom {
-        return Fate::Held(hold::out_of_memory(memory_limit, record.map_or(0, |r| r.usage.peak_memory)));
+        return Fate::Held(hold::out_of_memory(
+            memory_limit,
+            record.map_or(0, |r| r.usage.peak_memory),
+        ));
     }
     if let Some(outcome) = record.and_then(|record| record.outcome.as_ref()) {
         let stopped = record.is_some_and(|record| record.stopped_by.is_some());
         match outcome {
-            Outcome::OverDisk { used, limit } => return Fate::Held(hold::out_of_disk(*used, *limit)),
-            Outcome::NotStarted { errno, message } => return Fate::Held(hold::not_started(*errno, message)),
+            Outcome::OverDisk { used, limit } => {
+                return Fate::Held(hold::out_of_disk(*used, *limit));
+            }
+            Outcome::NotStarted { errno, message } => {
+                return Fate::Held(hold::not_started(*errno, message));
+            }
             // Who was stopped from outside the pod did not end of its own accord, whatever it exited with.
             Outcome::Exited(_) | Outcome::Signalled(_) if stopped => {}
             Outcome::Exited(code) => return Fate::Exited(*code),
@@ -136,6 +143,8 @@ fn eviction(pod: &PodFacts, terminated: Option<&Terminated>) -> Option<Eviction>
             "DeletionByPodGC" => vacate::RECONNECT_FAILED,
             "TerminationByKubelet" if pod.reason == "Evicted" => vacate::STARTD_PREEMPT,
             "TerminationByKubelet" => vacate::STARTD_SHUTDOWN,
+            // The taint of a node that did not answer until somebody else ended the pod.
+            _ if pod.unreachable.is_some() => vacate::RECONNECT_FAILED,
             _ => vacate::STARTD_DRAINING,
         };
         return evicted(code, message.clone());
@@ -153,7 +162,10 @@ fn eviction(pod: &PodFacts, terminated: Option<&Terminated>) -> Option<Eviction>
         return evicted(code, format!("{}: {}", pod.reason, pod.message));
     }
     if pod.unreachable.is_some() && pod.deleting.is_some() {
-        return evicted(vacate::RECONNECT_FAILED, "the pod was deleted while its node did not answer".into());
+        return evicted(
+            vacate::RECONNECT_FAILED,
+            "the pod was deleted while its node did not answer".into(),
+        );
     }
     pod.deleting?;
     evicted(vacate::USER_VACATE_JOB, format!("the pod '{}' was deleted", pod.name))
@@ -182,7 +194,9 @@ fn without_record(end: &Terminated, record: Option<&Record>) -> Fate {
         return unexplained("the container was killed from outside, and its end was not recorded");
     }
     match end.exit_code {
-        137 | 143 => unexplained("the container was killed from outside before its record was written"),
+        137 | 143 => {
+            unexplained("the container was killed from outside before its record was written")
+        }
         // The starter's own exit status says it too (128 + signal, as a shell does).
         code @ 0..=128 => Fate::Exited(code),
         255 => Fate::Exited(255),

@@ -49,7 +49,9 @@ pub fn out_of_memory(limit: i64, peak: u64) -> Hold {
     hold(
         JOB_OUT_OF_RESOURCES,
         MEMORY,
-        format!("Docker job has gone over memory limit of {limit} Mb{measured}. Consider increasing requestMemory"),
+        format!(
+            "Docker job has gone over memory limit of {limit} Mb{measured}. Consider increasing requestMemory"
+        ),
     )
 }
 
@@ -69,7 +71,9 @@ pub fn out_of_disk(used: u64, limit: u64) -> Hold {
 
 /// A limit on scratch that neither the job nor the installation gave (a `LimitRange`), in the kubelet's words.
 pub fn over_foreign_disk_limit(message: &str) -> Hold {
-    let text = format!("Job has exceeded allocated disk: {message} Consider increasing the value of requestDisk.");
+    let text = format!(
+        "Job has exceeded allocated disk: {message} Consider increasing the value of requestDisk."
+    );
     hold(JOB_OUT_OF_RESOURCES, DISK, text)
 }
 
@@ -107,5 +111,9 @@ pub fn from_slot(slot: &str, hold: Hold) -> Hold {
 
 /// The message without its prefix, for event 021, which names the slot itself.
 pub fn without_prefix<'a>(slot: &str, reason: &'a str) -> &'a str {
-    reason.strip_prefix("Error from ").and_then(|rest| rest.strip_prefix(slot)).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(reason)
+    reason
+        .strip_prefix("Error from ")
+        .and_then(|rest| rest.strip_prefix(slot))
+        .and_then(|rest| rest.strip_prefix(": "))
+        .unwrap_or(reason)
 }

@@ -9,8 +9,8 @@ use crate::{
     observed::Effect,
     pod::Requests,
     userlog::{
-        Amount, Attribute, Body, Bytes, CpuUsage, Event, Evicted, Eviction, Exit, JobId, Line, Name,
-        Resource, ResourceTable, Terminated,
+        Amount, Attribute, Body, Bytes, CpuUsage, Event, Evicted, Eviction, Exit, JobId, Line,
+        Name, Resource, ResourceTable, Terminated,
     },
 };
 use duj_api::{names, status::Hold};
@@ -45,7 +45,13 @@ impl Journal {
         self.log(proc, time, Body::Submit { host, notes: Vec::new(), warning: Line::new("") });
     }
 
-    pub(crate) fn executing(&mut self, proc: u32, time: Timestamp, pod: &PodFacts, requests: Option<&Requests>) {
+    pub(crate) fn executing(
+        &mut self,
+        proc: u32,
+        time: Timestamp,
+        pod: &PodFacts,
+        requests: Option<&Requests>,
+    ) {
         let mut properties = BTreeMap::new();
         let mut property = |name: &str, value: Line| properties.insert(Attribute::new(name), value);
         property("CondorScratchDir", Line::quoted(names::SCRATCH));
@@ -65,13 +71,7 @@ impl Journal {
         self.log(proc, time, body);
     }
 
-    pub(crate) fn terminated(
-        &mut self,
-        proc: u32,
-        time: Timestamp,
-        exit: Exit,
-        run: &Run<'_>,
-    ) {
+    pub(crate) fn terminated(&mut self, proc: u32, time: Timestamp, exit: Exit, run: &Run<'_>) {
         if let Some(body) = image_size(&run.usage) {
             self.log(proc, time, body);
         }
@@ -89,7 +89,15 @@ impl Journal {
         self.log(proc, time, body);
     }
 
-    pub(crate) fn evicted(&mut self, proc: u32, time: Timestamp, code: i32, subcode: i32, reason: &str, run: &Run<'_>) {
+    pub(crate) fn evicted(
+        &mut self,
+        proc: u32,
+        time: Timestamp,
+        code: i32,
+        subcode: i32,
+        reason: &str,
+        run: &Run<'_>,
+    ) {
         let body = Body::Evicted(Evicted {
             how: Eviction::Stopped,
             code,
@@ -117,7 +125,11 @@ impl Journal {
     }
 
     pub(crate) fn starter_failed(&mut self, proc: u32, time: Timestamp, message: &str) {
-        self.log(proc, time, Body::ShadowException { message: Line::new(message), run: Bytes::default() });
+        self.log(
+            proc,
+            time,
+            Body::ShadowException { message: Line::new(message), run: Bytes::default() },
+        );
     }
 
     /// 021: the starter's own words for a hold.
@@ -152,7 +164,13 @@ impl Journal {
         self.log(proc, time, body);
     }
 
-    pub(crate) fn reconnect_failed(&mut self, proc: u32, time: Timestamp, slot: &str, reason: &str) {
+    pub(crate) fn reconnect_failed(
+        &mut self,
+        proc: u32,
+        time: Timestamp,
+        slot: &str,
+        reason: &str,
+    ) {
         let body = Body::ReconnectFailed { reason: Line::new(reason), startd: Name::new(slot) };
         self.log(proc, time, body);
     }
@@ -174,7 +192,11 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn of(pod: Option<&PodFacts>, end: Option<&End>, requests: Option<&'a Requests>) -> Self {
+    pub(crate) fn of(
+        pod: Option<&PodFacts>,
+        end: Option<&End>,
+        requests: Option<&'a Requests>,
+    ) -> Self {
         let seconds = |from: Option<Timestamp>, to: Option<Timestamp>| {
             let (from, to) = (from?, to?);
             u64::try_from(to.as_second() - from.as_second()).ok()
@@ -245,7 +267,9 @@ fn mirror(body: &Body) -> Option<Effect> {
     let event = |warning, reason, note: String| Some(Effect::Event { warning, reason, note });
     match body {
         Body::Submit { .. } => event(false, "Submitted", "job submitted".into()),
-        Body::Execute { slot, .. } => event(false, "Executing", format!("job executing on {}", slot.as_str())),
+        Body::Execute { slot, .. } => {
+            event(false, "Executing", format!("job executing on {}", slot.as_str()))
+        }
         Body::Evicted(evicted) => event(
             true,
             "Evicted",
@@ -253,18 +277,34 @@ fn mirror(body: &Body) -> Option<Effect> {
         ),
         Body::Terminated(end) => match &end.exit {
             Exit::Code(0) => event(false, "Terminated", "job terminated with exit code 0".into()),
-            Exit::Code(code) => event(true, "Terminated", format!("job terminated with exit code {code}")),
-            Exit::Signal { number, .. } => event(true, "Terminated", format!("job died by signal {number}")),
+            Exit::Code(code) => {
+                event(true, "Terminated", format!("job terminated with exit code {code}"))
+            }
+            Exit::Signal { number, .. } => {
+                event(true, "Terminated", format!("job died by signal {number}"))
+            }
         },
-        Body::Aborted { reason } => event(true, "Removed", format!("job was removed: {}", reason.as_str())),
-        Body::Held { reason, code, subcode } => {
-            event(true, "Held", format!("job was held (code {code} subcode {subcode}): {}", reason.as_str()))
+        Body::Aborted { reason } => {
+            event(true, "Removed", format!("job was removed: {}", reason.as_str()))
         }
-        Body::Released { reason } => event(false, "Released", format!("job was released: {}", reason.as_str())),
-        Body::ShadowException { message, .. } => event(true, "StarterFailed", message.as_str().into()),
+        Body::Held { reason, code, subcode } => event(
+            true,
+            "Held",
+            format!("job was held (code {code} subcode {subcode}): {}", reason.as_str()),
+        ),
+        Body::Released { reason } => {
+            event(false, "Released", format!("job was released: {}", reason.as_str()))
+        }
+        Body::ShadowException { message, .. } => {
+            event(true, "StarterFailed", message.as_str().into())
+        }
         Body::Disconnected { reason, .. } => event(true, "Disconnected", reason.as_str().into()),
-        Body::Reconnected { startd, .. } => event(false, "Reconnected", format!("reconnected to {}", startd.as_str())),
-        Body::ReconnectFailed { reason, .. } => event(true, "ReconnectFailed", reason.as_str().into()),
+        Body::Reconnected { startd, .. } => {
+            event(false, "Reconnected", format!("reconnected to {}", startd.as_str()))
+        }
+        Body::ReconnectFailed { reason, .. } => {
+            event(true, "ReconnectFailed", reason.as_str().into())
+        }
         // What is told by the events around them, or is not produced yet.
         Body::ImageSize { .. }
         | Body::RemoteError { .. }

@@ -109,7 +109,9 @@ impl Proc<'_> {
         if let Some(started) = self.began(pod, &end) {
             self.execute(pod, started);
         }
-        if self.record.disconnected && !matches!(end.fate, Fate::Evicted(_) | Fate::StarterFailed(_)) {
+        if self.record.disconnected
+            && !matches!(end.fate, Fate::Evicted(_) | Fate::StarterFailed(_))
+        {
             // Its node answered again, with the job's end.
             self.journal.reconnected(self.id, at, pod);
             self.record.disconnected = false;
@@ -243,7 +245,9 @@ impl Proc<'_> {
         }
         let at = pod.zip(end.as_ref()).map_or(self.now, |(pod, end)| self.end_time(pod, end));
         if self.record.status == ProcStatus::Removed {
-            let Some(remove) = self.record.remove.clone().filter(|remove| remove.stopping) else { return };
+            let Some(remove) = self.record.remove.clone().filter(|remove| remove.stopping) else {
+                return;
+            };
             if pod.is_some_and(|pod| pod.node.is_some()) {
                 let run = Run::of(pod, end.as_ref(), self.requests);
                 self.journal.evicted(self.id, at, vacate::JOB_REMOVED, 0, &remove.reason, &run);

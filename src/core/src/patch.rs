@@ -7,7 +7,10 @@ use duj_api::DockerUniverseJobStatus;
 use serde_json::{Map, Value};
 
 /// The patch of the field `status` of a job.
-pub fn of_status(before: Option<&DockerUniverseJobStatus>, after: &DockerUniverseJobStatus) -> Value {
+pub fn of_status(
+    before: Option<&DockerUniverseJobStatus>,
+    after: &DockerUniverseJobStatus,
+) -> Value {
     let value = |status| serde_json::to_value(status).unwrap_or_default();
     difference(&before.map(value).unwrap_or_default(), &value(after))
 }
@@ -16,10 +19,12 @@ fn difference(before: &Value, after: &Value) -> Value {
     let Value::Object(after) = after else { return after.clone() };
     let nothing = Map::new();
     let before = before.as_object().unwrap_or(&nothing);
-    let gone = before.keys().filter(|key| !after.contains_key(*key)).map(|key| (key.clone(), Value::Null));
-    let changed = after.iter().filter(|(key, value)| before.get(*key) != Some(value)).map(|(key, value)| {
-        (key.clone(), difference(before.get(key).unwrap_or(&Value::Null), value))
-    });
+    let gone =
+        before.keys().filter(|key| !after.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+    let changed =
+        after.iter().filter(|(key, value)| before.get(*key) != Some(value)).map(|(key, value)| {
+            (key.clone(), difference(before.get(key).unwrap_or(&Value::Null), value))
+        });
     Value::Object(gone.chain(changed).collect())
 }
 
@@ -46,7 +51,11 @@ mod tests {
     }
 
     fn document() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![any::<bool>().prop_map(Value::from), (0u8..3).prop_map(Value::from), Just(json!([{ "a": 1 }]))];
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(Value::from),
+            (0u8..3).prop_map(Value::from),
+            Just(json!([{ "a": 1 }]))
+        ];
         leaf.prop_recursive(3, 20, 4, |inner| {
             prop::collection::btree_map("[abc]", inner, 0..4).prop_map(|map| json!(map))
         })
@@ -63,15 +72,23 @@ mod tests {
 
     #[test]
     fn what_is_taken_back_within_a_field_is_named() {
-        let status = |noticed| DockerUniverseJobStatus { noticed: Some(noticed), ..DockerUniverseJobStatus::default() };
-        let before = status(Noticed { hold: true, shape: "a".into(), commands: vec![Answer::default()] });
+        let status = |noticed| DockerUniverseJobStatus {
+            noticed: Some(noticed),
+            ..DockerUniverseJobStatus::default()
+        };
+        let before =
+            status(Noticed { hold: true, shape: "a".into(), commands: vec![Answer::default()] });
         let after = status(Noticed { hold: false, shape: "a".into(), commands: Vec::new() });
-        assert_eq!(of_status(Some(&before), &after), json!({ "noticed": { "hold": null, "commands": null } }));
+        assert_eq!(
+            of_status(Some(&before), &after),
+            json!({ "noticed": { "hold": null, "commands": null } })
+        );
     }
 
     #[test]
     fn the_same_status_is_no_patch() {
-        let status = DockerUniverseJobStatus { cluster_id: Some(1), ..DockerUniverseJobStatus::default() };
+        let status =
+            DockerUniverseJobStatus { cluster_id: Some(1), ..DockerUniverseJobStatus::default() };
         assert_eq!(of_status(Some(&status), &status), json!({}));
     }
 }

@@ -10,8 +10,8 @@ pub use resources::{Requests, requests};
 
 use crate::settings::{Delivery, Settings};
 use duj_api::{
-    DockerUniverseJob, DockerUniverseJobSpec, GROUP, VERSION, job::Signal, names, quantity::Quantity,
-    scheduling::SecurityContext, volume,
+    DockerUniverseJob, DockerUniverseJobSpec, GROUP, VERSION, job::Signal, names,
+    quantity::Quantity, scheduling::SecurityContext, volume,
 };
 use duj_protocol::flags;
 use k8s_openapi::api::core::v1::{
@@ -42,7 +42,11 @@ pub struct Attempt {
 const GRACE_MARGIN: i64 = 5;
 
 /// The pod, or why there cannot be one (hold code 6): one line for the job's owner.
-pub fn pod_for(job: &DockerUniverseJob, settings: &Settings, attempt: Attempt) -> Result<Pod, String> {
+pub fn pod_for(
+    job: &DockerUniverseJob,
+    settings: &Settings,
+    attempt: Attempt,
+) -> Result<Pod, String> {
     let spec = &job.spec;
     let requests = requests(spec, settings)?;
     let security = security_context(spec.security_context.as_ref(), settings)?;
@@ -119,7 +123,10 @@ fn metadata(job: &DockerUniverseJob, name: &str, uid: &str, attempt: Attempt) ->
     }
 }
 
-fn pull_secrets(spec: &DockerUniverseJobSpec, settings: &Settings) -> Option<Vec<LocalObjectReference>> {
+fn pull_secrets(
+    spec: &DockerUniverseJobSpec,
+    settings: &Settings,
+) -> Option<Vec<LocalObjectReference>> {
     let own = spec.image_pull_secrets.iter().map(|secret| &secret.name);
     let names: Vec<_> = own
         .chain(&settings.starter_pull_secrets)
@@ -175,7 +182,10 @@ fn prepare_container(settings: &Settings) -> Container {
         volume_mounts: Some(vec![mount(names::VOLUME_STARTER, names::STARTER_MOUNT)]),
         security_context: Some(container_security()),
         resources: Some(ResourceRequirements {
-            requests: Some(BTreeMap::from([("cpu".into(), small("10m")), ("memory".into(), small("16Mi"))])),
+            requests: Some(BTreeMap::from([
+                ("cpu".into(), small("10m")),
+                ("memory".into(), small("16Mi")),
+            ])),
             limits: Some(BTreeMap::from([("memory".into(), small("64Mi"))])),
             ..ResourceRequirements::default()
         }),
@@ -192,7 +202,10 @@ fn job_container(
     let mut mounts = vec![
         mount(names::VOLUME_SCRATCH, names::SCRATCH_MOUNT),
         VolumeMount { sub_path: Some("tmp".into()), ..mount(names::VOLUME_SCRATCH, "/tmp") },
-        VolumeMount { sub_path: Some("var_tmp".into()), ..mount(names::VOLUME_SCRATCH, "/var/tmp") },
+        VolumeMount {
+            sub_path: Some("var_tmp".into()),
+            ..mount(names::VOLUME_SCRATCH, "/var/tmp")
+        },
         VolumeMount { read_only: Some(true), ..mount(names::VOLUME_STARTER, names::STARTER_MOUNT) },
     ];
     mounts.extend(spec.volume_mounts.iter().map(|wanted| VolumeMount {

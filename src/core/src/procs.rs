@@ -26,7 +26,8 @@ pub fn format_ranges(procs: &[u32]) -> String {
     let mut text = String::new();
     let mut rest = procs;
     while let Some((&first, _)) = rest.split_first() {
-        let run = rest.iter().zip(first..).take_while(|(proc, expected)| **proc == *expected).count();
+        let run =
+            rest.iter().zip(first..).take_while(|(proc, expected)| **proc == *expected).count();
         let last = rest[run - 1];
         if !text.is_empty() {
             text.push(',');

@@ -47,7 +47,8 @@ impl Amount {
         let places = i32::try_from(fraction.len()).map_err(|_| too_large())?;
         let value = match scale {
             Scale::Binary(power) => {
-                let scaled = digits.checked_mul(1 << (10 * power)).and_then(|v| v.checked_mul(1000));
+                let scaled =
+                    digits.checked_mul(1 << (10 * power)).and_then(|v| v.checked_mul(1000));
                 divide_up(scaled.ok_or_else(too_large)?, places)
             }
             Scale::Decimal(power) => {
@@ -148,15 +149,21 @@ mod tests {
             ("+1k", 1000),
             ("100n", 1),
         ] {
-            let expected = if text == "12E" { Err(QuantityError::TooLarge(text.into())) } else { Ok(value) };
+            let expected =
+                if text == "12E" { Err(QuantityError::TooLarge(text.into())) } else { Ok(value) };
             assert_eq!(units(text), expected, "{text}");
         }
     }
 
     #[test]
     fn what_is_not_a_quantity_is_refused() {
-        for text in ["", "-", ".", "1.2.3", "1 Gi", "Gi", "1gi", "0x10", "1e", "1e999", "٣", "--1"] {
-            assert!(matches!(units(text), Err(QuantityError::Malformed(_))), "{text}: {:?}", units(text));
+        for text in ["", "-", ".", "1.2.3", "1 Gi", "Gi", "1gi", "0x10", "1e", "1e999", "٣", "--1"]
+        {
+            assert!(
+                matches!(units(text), Err(QuantityError::Malformed(_))),
+                "{text}: {:?}",
+                units(text)
+            );
         }
         assert!(matches!(units("99999999999999999999Gi"), Err(QuantityError::TooLarge(_))));
     }

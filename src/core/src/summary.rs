@@ -24,7 +24,8 @@ pub(crate) fn status(work: &Work<'_>) -> DockerUniverseJobStatus {
     // Each condition repeats it, so it has a bound.
     because.message = String::from(userlog::Line::new(&because.message).as_str());
     keep_since(&mut because, committed.because.as_ref(), &work.now());
-    let finished = counts.total > 0 && counts.completed + counts.removed == counts.total && !removing(work);
+    let finished =
+        counts.total > 0 && counts.completed + counts.removed == counts.total && !removing(work);
     DockerUniverseJobStatus {
         observed_generation: work.observed.job.metadata.generation,
         cluster_id: Some(work.cluster_id),
@@ -47,7 +48,8 @@ pub(crate) fn is_final(status: &DockerUniverseJobStatus) -> bool {
 }
 
 fn removing(work: &Work<'_>) -> bool {
-    let stopping = |record: &ProcRecord| record.remove.as_ref().is_some_and(|remove| remove.stopping);
+    let stopping =
+        |record: &ProcRecord| record.remove.as_ref().is_some_and(|remove| remove.stopping);
     work.records.values().any(stopping)
 }
 
@@ -68,7 +70,8 @@ fn because(work: &Work<'_>, counts: &Counts) -> Because {
         message,
         since,
     };
-    let first = |status: ProcStatus| work.records.iter().find(|(_, record)| record.status == status);
+    let first =
+        |status: ProcStatus| work.records.iter().find(|(_, record)| record.status == status);
     if let Some((id, record)) = first(ProcStatus::Held) {
         let hold = record.hold.clone().unwrap_or_default();
         let others = others(counts.held, "held");
@@ -91,10 +94,15 @@ fn because(work: &Work<'_>, counts: &Counts) -> Because {
             "the node of job {}.{id} does not answer; the job may still run there, and no other attempt is begun until its end is known",
             work.cluster_id
         );
-        return tell(Reason::NodeNotAnswering, message, record.entered_status.clone().map(|_| work.now()));
+        return tell(
+            Reason::NodeNotAnswering,
+            message,
+            record.entered_status.clone().map(|_| work.now()),
+        );
     }
     if counts.running + counts.suspended > 0 {
-        let since = first(ProcStatus::Running).and_then(|(_, record)| record.entered_status.clone());
+        let since =
+            first(ProcStatus::Running).and_then(|(_, record)| record.entered_status.clone());
         return tell(Reason::Running, "the job is running".into(), since);
     }
     if counts.idle > 0 {
@@ -115,11 +123,20 @@ fn ended(work: &Work<'_>, counts: &Counts) -> Because {
         since: record.entered_status.clone(),
     };
     for (id, record) in &work.records {
-        if let Some(signal) = record.exit_signal.filter(|_| record.status == ProcStatus::Completed) {
-            return tell(Reason::Signalled, format!("job {cluster}.{id} died by signal {signal}"), record);
+        if let Some(signal) = record.exit_signal.filter(|_| record.status == ProcStatus::Completed)
+        {
+            return tell(
+                Reason::Signalled,
+                format!("job {cluster}.{id} died by signal {signal}"),
+                record,
+            );
         }
         if let Some(code) = record.exit_code.filter(|code| *code != 0) {
-            return tell(Reason::ExitedNonZero, format!("job {cluster}.{id} exited with code {code}"), record);
+            return tell(
+                Reason::ExitedNonZero,
+                format!("job {cluster}.{id} exited with code {code}"),
+                record,
+            );
         }
     }
     let removed = work.records.iter().find(|(_, record)| record.status == ProcStatus::Removed);
@@ -144,12 +161,12 @@ fn conditions(
     because: &Because,
     finished: bool,
 ) -> Vec<Condition> {
-    let good = |record: &ProcRecord| {
-        record.status == ProcStatus::Completed && record.exit_code == Some(0)
-    };
+    let good =
+        |record: &ProcRecord| record.status == ProcStatus::Completed && record.exit_code == Some(0);
     let complete = finished && work.records.values().all(good);
     let unfinished = counts.idle + counts.running + counts.suspended;
-    let stalled = (finished && !complete) || (!finished && unfinished == 0 && !stopping(work) && !removing(work));
+    let stalled = (finished && !complete)
+        || (!finished && unfinished == 0 && !stopping(work) && !removing(work));
     let reconciling = !finished && !stalled;
     [
         (condition::FINISHED, finished),

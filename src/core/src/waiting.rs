@@ -31,33 +31,45 @@ pub enum Waiting {
     },
     /// The operator's own image volume does not work on that node; the other delivery may.
     StarterFailed(String),
+    /// The pod was made with another image of the operator, which cannot be pulled; the one of today may.
+    StarterReplaced(String),
 }
 
 /// Looks at a pod that is neither ended nor running its job.
 pub fn of(pod: &PodFacts, image: &str, settings: &Settings) -> Waiting {
     if pod.node.is_none() {
         return match &pod.unschedulable {
-            Some(words) => Waiting::For(Reason::Unschedulable, format!("no node for the pod: {words}")),
+            Some(words) => {
+                Waiting::For(Reason::Unschedulable, format!("no node for the pod: {words}"))
+            }
             None => Waiting::For(Reason::WaitingForScheduler, "waiting for the scheduler".into()),
         };
     }
     let node = pod.node.as_deref().unwrap_or_default();
     if pod.deleting.is_some() {
-        return Waiting::For(Reason::Stopping, format!("the pod is being deleted on node '{node}'"));
+        return Waiting::For(
+            Reason::Stopping,
+            format!("the pod is being deleted on node '{node}'"),
+        );
     }
     if let Some((reason, message)) = pod.prepare.as_ref().and_then(|c| c.waiting.as_ref())
         && is_image_trouble(reason)
     {
-        return ours(reason, message);
+        return ours(pod, settings, reason, message);
     }
     let starting = || Waiting::For(Reason::Starting, format!("starting on node '{node}'"));
     let Some((reason, message)) = pod.job.waiting.as_ref() else { return starting() };
     if is_image_trouble(reason) {
         // Neither name may be looked for within the other.
-        let rest = message.replace(&settings.image, "");
-        let about_ours = message.contains(&settings.image) && !rest.contains(image)
+        let starter = pod.starter_image.as_deref().unwrap_or(&settings.image);
+        let rest = message.replace(starter, "");
+        let about_ours = message.contains(starter) && !rest.contains(image)
             || message.contains(duj_api::names::VOLUME_STARTER);
-        return if about_ours { ours(reason, message) } else { users_image(image, reason, message, settings) };
+        return if about_ours {
+            ours(pod, settings, reason, message)
+        } else {
+            users_image(image, reason, message, settings)
+        };
     }
     match reason.as_str() {
         "CreateContainerConfigError" => configuration(message),
@@ -101,16 +113,22 @@ fn is_image_trouble(reason: &str) -> bool {
     )
 }
 
-fn ours(reason: &str, message: &str) -> Waiting {
+fn ours(pod: &PodFacts, settings: &Settings, reason: &str, message: &str) -> Waiting {
+    if pod.starter_image.as_ref().is_some_and(|image| *image != settings.image) {
+        return Waiting::StarterReplaced(format!("the operator has another image now: {message}"));
+    }
     Waiting::For(
         Reason::StarterImageUnavailable,
-        format!("the operator's own image cannot be pulled on the job's node ({reason}): {message}; the job is not to blame and waits"),
+        format!(
+            "the operator's own image cannot be pulled on the job's node ({reason}): {message}; the job is not to blame and waits"
+        ),
     )
 }
 
 fn users_image(image: &str, reason: &str, message: &str, settings: &Settings) -> Waiting {
-    let permanent = matches!(reason, "InvalidImageName" | "ErrImageNeverPull" | "SignatureValidationFailed")
-        || is_permanent(&message.replace(image, ""));
+    let permanent =
+        matches!(reason, "InvalidImageName" | "ErrImageNeverPull" | "SignatureValidationFailed")
+            || is_permanent(&message.replace(image, ""));
     let words = if message.is_empty() { reason } else { message };
     Waiting::Faulty {
         reason: Reason::PullingImage,
@@ -175,12 +193,17 @@ pub fn weigh(waiting: Waiting, known: Option<&Because>, now: Timestamp) -> Verdi
     };
     match waiting {
         Waiting::For(reason, message) => Verdict::Wait(because(reason, message), None),
-        Waiting::StarterFailed(message) => {
+        Waiting::StarterFailed(message) | Waiting::StarterReplaced(message) => {
             Verdict::Wait(because(Reason::StarterImageUnavailable, message), None)
         }
         Waiting::Faulty { reason, message, patience, hold } => {
-            let end = since(reason).saturating_add(SignedDuration::from_secs(patience)).unwrap_or(now);
-            if end <= now { Verdict::Hold(hold) } else { Verdict::Wait(because(reason, message), Some(end)) }
+            let end =
+                since(reason).saturating_add(SignedDuration::from_secs(patience)).unwrap_or(now);
+            if end <= now {
+                Verdict::Hold(hold)
+            } else {
+                Verdict::Wait(because(reason, message), Some(end))
+            }
         }
     }
 }
@@ -193,9 +216,18 @@ mod tests {
     fn registries_answers_are_told_apart() {
         for (message, permanent) in [
             ("failed to resolve reference \"r/a:1\": r/a:1: not found", true),
-            ("pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed", true),
-            ("failed to authorize: failed to fetch anonymous token: unexpected status: 401 Unauthorized", true),
-            ("unexpected status from HEAD request to http://r/v2/a/manifests/1: 429 Too Many Requests", false),
+            (
+                "pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed",
+                true,
+            ),
+            (
+                "failed to authorize: failed to fetch anonymous token: unexpected status: 401 Unauthorized",
+                true,
+            ),
+            (
+                "unexpected status from HEAD request to http://r/v2/a/manifests/1: 429 Too Many Requests",
+                false,
+            ),
             ("unexpected status from HEAD request: 503 Service Unavailable", false),
             ("dial tcp 10.0.0.1:5000: connect: connection refused", false),
             ("dial tcp: lookup r on 10.0.0.1:53: i/o timeout", false),

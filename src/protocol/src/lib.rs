@@ -31,6 +31,8 @@ pub mod flags {
 
 /// Environment variables that carry text to the starter and are removed before the user's command starts.
 pub mod environment {
+    /// Every variable whose name begins so is the operator's own, and is removed too.
+    pub const PREFIX: &str = "_DOCKER_UNIVERSE_";
     /// Content of `.job.ad` in the scratch directory (a ClassAd in plain text).
     pub const JOB_AD: &str = "_DOCKER_UNIVERSE_JOB_AD";
     /// Content of `.machine.ad` in the scratch directory.

@@ -49,15 +49,15 @@ pub(crate) fn prepare(scratch: &Path, ads: &[(&'static str, OsString)]) -> Resul
 }
 
 /// Takes the variables meant for the starter out of the environment. The rest is the command's.
-pub(crate) fn take_ads(
-    environment: &mut Vec<(OsString, OsString)>,
-) -> Vec<(&'static str, OsString)> {
+pub(crate) fn take_ads(variables: &mut Vec<(OsString, OsString)>) -> Vec<(&'static str, OsString)> {
     let mut ads = Vec::new();
-    environment.retain_mut(|(name, value)| {
-        let Some((_, file)) = ADS.iter().find(|(variable, _)| name == variable) else {
+    variables.retain_mut(|(name, value)| {
+        if !name.as_bytes().starts_with(environment::PREFIX.as_bytes()) {
             return true;
-        };
-        ads.push((*file, std::mem::take(value)));
+        }
+        if let Some((_, file)) = ADS.iter().find(|(variable, _)| name == variable) {
+            ads.push((*file, std::mem::take(value)));
+        }
         false
     });
     ads
@@ -104,11 +104,11 @@ mod tests {
             ("A".into(), "1".into()),
             (environment::MACHINE_AD.into(), "Cpus = 1".into()),
             (environment::JOB_AD.into(), "ClusterId = 5".into()),
-            ("_DOCKER_UNIVERSE_JOB_AD_2".into(), "kept".into()),
+            ("_DOCKER_UNIVERSE_NODE".into(), "the slot's name is made of it".into()),
         ];
         let ads = take_ads(&mut environment);
         assert_eq!(ads, [(".machine.ad", "Cpus = 1".into()), (".job.ad", "ClusterId = 5".into())]);
         let names: Vec<_> = environment.into_iter().map(|(name, _)| name).collect();
-        assert_eq!(names, ["A", "_DOCKER_UNIVERSE_JOB_AD_2"]);
+        assert_eq!(names, ["A"]);
     }
 }

@@ -63,9 +63,15 @@ const RENDERINGS: [(&[&str], &[&str], &[&str]); 5] = [
         &[],
     ),
     (
-        &["defaults.disk=10Gi", "starter.pullSecrets={a,b}", "starter.delivery=InitContainer"],
+        &[
+            "defaults.disk=10Gi",
+            "starter.pullSecrets={a,b}",
+            "starter.delivery=InitContainer",
+            "starter.image=mirror/x:1",
+        ],
         &[
             "--default-disk=10Gi",
+            "--image=mirror/x:1",
             "--starter-pull-secret=a",
             "--starter-pull-secret=b",
             "--starter-delivery=InitContainer",

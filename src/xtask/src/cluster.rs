@@ -143,8 +143,13 @@ impl Cluster {
     pub(crate) fn command(&self, program: &str) -> Command {
         let own = self.bin.join(program);
         let mut command = if own.exists() { Command::new(own) } else { Command::new(program) };
-        command.envs(environment::variables(self));
+        command.envs(self.variables());
         command
+    }
+
+    /// What `cluster env` sets in a shell: `PATH`, `KUBECONFIG`, `REGISTRY` and the like.
+    pub(crate) fn variables(&self) -> Vec<(&'static str, std::ffi::OsString)> {
+        environment::variables(self)
     }
 
     /// Stops, starts, freezes or thaws a component, and waits until that is so.
@@ -190,6 +195,12 @@ pub(crate) fn find(name: &str) -> anyhow::Result<Option<Cluster>> {
         return Ok(None);
     }
     Ok(Some(Cluster::of(&state, record.index)))
+}
+
+/// The project's own Helm, built if it is not there; for checks that need no cluster.
+pub(crate) fn helm() -> anyhow::Result<PathBuf> {
+    let tools = machine::check(&tools::cache()?)?;
+    Ok(tools.ensure_family("helm", progress::Progress::begin())?.join("helm"))
 }
 
 fn require(name: &str) -> anyhow::Result<Cluster> {

@@ -85,6 +85,9 @@ fn generated(root: &Path) -> anyhow::Result<Vec<Generated>> {
     Ok(files)
 }
 
+/// Words that Rust's documentation sets in backquotes for its lints, and that `kubectl explain` shows as they are.
+const NAMES: [&str; 2] = ["HTCondor", "ConfigMap"];
+
 /// What the derived schema says and the API server is better off without. `nullable`: without it the server drops a
 /// `null` as it does for its own kinds, and lists of allowed words do not offer "null". Formats of unsigned numbers: the
 /// server warns of them, and `minimum: 0` is there.
@@ -100,6 +103,11 @@ fn tidy(schema: &mut Value) {
             if fields.get("format").and_then(Value::as_str).is_some_and(|it| it.starts_with("uint"))
             {
                 fields.remove("format");
+            }
+            if let Some(Value::String(text)) = fields.get_mut("description") {
+                for name in NAMES {
+                    *text = text.replace(&format!("`{name}`"), name);
+                }
             }
             fields.values_mut().for_each(tidy);
         }

@@ -63,6 +63,17 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Deploys as the command line does with these words.
+pub(crate) fn with(words: &[&str]) -> anyhow::Result<()> {
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+    let line = <Line as clap::Parser>::try_parse_from([&["deploy"], words].concat())?;
+    run(&line.arguments)
+}
+
 /// Where to, and with what.
 #[derive(Debug)]
 struct Target {

@@ -88,9 +88,24 @@ pub(crate) fn publish(registry: &Registry) -> anyhow::Result<Published> {
     push(registry, &own()?)
 }
 
+/// Builds the project's programs; the starter's path.
+pub(crate) fn starter() -> anyhow::Result<PathBuf> {
+    binaries::build()?;
+    Ok(binaries::starter())
+}
+
 /// Puts `busybox:1.35` into the registry of a cluster at `host:port`, unless it is there.
 pub(crate) fn ensure_busybox(registry: &str) -> anyhow::Result<()> {
     push(&Registry::of_cluster(registry)?, &workloads::busybox()?).map(|_| ())
+}
+
+/// Puts the images that tests and examples run into the registry of a cluster at `host:port`.
+pub(crate) fn push_workloads(registry: &str) -> anyhow::Result<()> {
+    let registry = Registry::of_cluster(registry)?;
+    for image in [workloads::busybox()?, workloads::oddities()?] {
+        push(&registry, &image)?;
+    }
+    Ok(())
 }
 
 fn cluster_registry(destination: &Destination) -> anyhow::Result<Registry> {

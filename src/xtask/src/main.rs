@@ -2,11 +2,15 @@
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod chart;
 mod cluster;
 mod crds;
+mod demo;
 mod deploy;
 mod image;
+mod kubectl;
+mod test;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "docker-universe's own commands")]
@@ -17,25 +21,34 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure on the real node
+    Bench(bench::Arguments),
     /// Check the Helm chart, without a cluster
     Chart(chart::Arguments),
     /// A real Kubernetes on this machine: up, down, env, status
     Cluster(cluster::Arguments),
     /// Write the custom resource definitions from the Rust types
     Crds(crds::Arguments),
+    /// Watch real jobs run, fail, get held and be released on a real cluster
+    Demo(demo::Arguments),
     /// Put the project's image and its chart into a cluster
     Deploy(deploy::Arguments),
     /// Build the project's image and the workload images, and put them into a registry
     Image(image::Arguments),
+    /// Run every test; --fast for those that need no cluster
+    Test(test::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Chart(arguments) => chart::run(&arguments),
         Command::Cluster(arguments) => cluster::run(&arguments),
         Command::Crds(arguments) => crds::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Deploy(arguments) => deploy::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
     }
 }
 

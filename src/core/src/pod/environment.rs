@@ -32,7 +32,11 @@ const NODE: &str = "_DOCKER_UNIVERSE_NODE";
 const POD: &str = "_DOCKER_UNIVERSE_POD";
 
 /// The whole environment of container `job`.
-pub(super) fn of(spec: &DockerUniverseJobSpec, requests: &Requests, attempt: Attempt) -> Vec<EnvVar> {
+pub(super) fn of(
+    spec: &DockerUniverseJobSpec,
+    requests: &Requests,
+    attempt: Attempt,
+) -> Vec<EnvVar> {
     let mut variables: Vec<EnvVar> = spec.environment.iter().map(user_variable).collect();
     let given = |name: &str| spec.environment.iter().any(|variable| variable.name == name);
     for name in ["HOME", "APPTAINER_CACHEDIR", "SINGULARITY_CACHEDIR"] {
@@ -41,7 +45,8 @@ pub(super) fn of(spec: &DockerUniverseJobSpec, requests: &Requests, attempt: Att
         }
     }
     let threads = requests.threads().to_string();
-    variables.extend(THREAD_COUNTS.iter().filter(|name| !given(name)).map(|name| plain(name, &threads)));
+    variables
+        .extend(THREAD_COUNTS.iter().filter(|name| !given(name)).map(|name| plain(name, &threads)));
     variables.extend([
         plain("BATCH_SYSTEM", "HTCondor"),
         plain("_CONDOR_SCRATCH_DIR", names::SCRATCH),

@@ -29,7 +29,10 @@ fn answer(play: &Play, name: &str) -> String {
 #[test]
 fn hold_release_remove() {
     let mut play = Play::running();
-    assert_eq!(give(&mut play, "hold", json!({ "by": "alice", "subcode": 42 })), "+1 -0 Job 7.0 held");
+    assert_eq!(
+        give(&mut play, "hold", json!({ "by": "alice", "subcode": 42 })),
+        "+1 -0 Job 7.0 held"
+    );
     play.is("Held 1/42 stopping", "Stopping", "0 1");
     assert_eq!(play.hold().reason, "via condor_hold (by user alice)");
     assert_eq!(give(&mut play, "hold", json!({})), "+0 -1 Job 7.0 already held");
@@ -42,7 +45,10 @@ fn hold_release_remove() {
     play.pod().bind();
     play.pod().run();
     play.scene("runs again");
-    assert_eq!(give(&mut play, "remove", json!({ "reason": "no longer needed" })), "+1 -0 Job 7.0 marked for removal");
+    assert_eq!(
+        give(&mut play, "remove", json!({ "reason": "no longer needed" })),
+        "+1 -0 Job 7.0 marked for removal"
+    );
     play.is("Removed stopping", "Stopping", "0 1 4 12 13 1");
     assert_eq!(give(&mut play, "remove", json!({})), "+0 -1 Job 7.0 already marked for removal");
     assert_eq!(give(&mut play, "hold", json!({})), "+0 -1 Job 7.0 already removed");
@@ -140,7 +146,10 @@ fn a_release_waits_and_the_commands_behind_it_wait_too() {
     let release = send(&mut play, "release", json!({}));
     let hold = send(&mut play, "hold", json!({ "reason": "again" }));
     play.scene("released and held again while its pod is stopping");
-    assert_eq!((answer(&play, &release), answer(&play, &hold)), ("no answer yet".into(), "no answer yet".into()));
+    assert_eq!(
+        (answer(&play, &release), answer(&play, &hold)),
+        ("no answer yet".into(), "no answer yet".into())
+    );
     play.pod().stop();
     play.scene("stopped");
     assert_eq!(answer(&play, &release), "+1 -0 Job 7.0 released");

@@ -24,7 +24,12 @@ fn by_the_starters_record() {
         // Where the starter ran there is no ambiguity: 137 is an exit code.
         (Outcome::Exited(137), "Completed 137", "ExitedNonZero", "0 1 6 5"),
         (Outcome::Signalled(11), "Completed by signal 11", "Signalled", "0 1 6 5"),
-        (Outcome::OverDisk { used: 120 << 20, limit: 100 << 20 }, "Held 34/104", "Held", "0 1 21 4 12"),
+        (
+            Outcome::OverDisk { used: 120 << 20, limit: 100 << 20 },
+            "Held 34/104",
+            "Held",
+            "0 1 21 4 12",
+        ),
     ] {
         let play = ended(outcome);
         play.is(state, because, log);
@@ -84,7 +89,8 @@ fn what_a_program_writes_to_the_termination_log_is_no_record() {
 #[test]
 fn a_forged_record_does_no_harm() {
     let mut play = Play::running();
-    let usage = Usage { user_ms: u64::MAX, system_ms: u64::MAX, peak_memory: u64::MAX, ..Usage::default() };
+    let usage =
+        Usage { user_ms: u64::MAX, system_ms: u64::MAX, peak_memory: u64::MAX, ..Usage::default() };
     let forged = Record {
         version: 1,
         started: Some(i64::MIN),
@@ -97,18 +103,30 @@ fn a_forged_record_does_no_harm() {
     play.scene("a record with impossible numbers");
     play.is("Completed 0", "Completed", "0 1 6 5");
     let times: Vec<_> = play.events().iter().map(|event| event.time).collect();
-    assert!(times.is_sorted() && times.iter().all(|time| (stage::curtain()..=play.now).contains(time)), "{times:?}");
+    assert!(
+        times.is_sorted() && times.iter().all(|time| (stage::curtain()..=play.now).contains(time)),
+        "{times:?}"
+    );
 }
 
 #[test]
 fn out_of_memory_by_the_runtimes_word() {
     let mut play = Play::running();
-    let provisional = Record { outcome: None, ended: None, ..stage::record(play.now, play.now, Outcome::Exited(0)) };
+    let provisional = Record {
+        outcome: None,
+        ended: None,
+        ..stage::record(play.now, play.now, Outcome::Exited(0))
+    };
     play.pod().end_with(137, "OOMKilled", &provisional);
     play.scene("OOMKilled");
     play.is("Held 34/102", "Held", "0 1 21 4 12");
     let reason = play.hold().reason;
-    assert!(reason.starts_with("Error from hello-0a1b2c3d-0-0@node1: Docker job has gone over memory limit of 128 Mb"), "{reason}");
+    assert!(
+        reason.starts_with(
+            "Error from hello-0a1b2c3d-0-0@node1: Docker job has gone over memory limit of 128 Mb"
+        ),
+        "{reason}"
+    );
     play.is_remembered("out of memory");
 }
 

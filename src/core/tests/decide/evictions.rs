@@ -35,7 +35,10 @@ fn a_job_that_exits_0_when_it_is_stopped_has_not_ended() {
     let mut play = Play::running();
     play.pod().delete();
     let now = play.now;
-    let trapped = duj_protocol::Record { stopped_by: Some(15), ..crate::stage::record(now, now, Outcome::Exited(0)) };
+    let trapped = duj_protocol::Record {
+        stopped_by: Some(15),
+        ..crate::stage::record(now, now, Outcome::Exited(0))
+    };
     play.pod().end_with(0, "Completed", &trapped);
     play.scene("it traps SIGTERM");
     play.is("Idle", "WaitingForScheduler", "0 1 4");
@@ -122,7 +125,11 @@ fn a_pod_that_its_kubelet_refuses_is_no_failure() {
 fn a_killed_container_without_explanation_is_nobodys_failure() {
     let mut play = Play::running();
     let started = play.now;
-    let provisional = duj_protocol::Record { outcome: None, ended: None, ..crate::stage::record(started, started, Outcome::Exited(0)) };
+    let provisional = duj_protocol::Record {
+        outcome: None,
+        ended: None,
+        ..crate::stage::record(started, started, Outcome::Exited(0))
+    };
     play.pod().end_with(137, "Error", &provisional);
     play.scene("killed, and nobody says why");
     play.is("Idle", "WaitingForScheduler", "0 1 4");
@@ -185,7 +192,12 @@ fn a_pod_deleted_by_force_from_a_silent_node_is_over() {
 fn a_foreign_container_that_is_not_ready_is_no_silent_node() {
     for reason in ["ContainersNotReady", "ReadinessGatesNotReady"] {
         let mut play = Play::running();
-        play.pod().condition("Ready", false, reason, "containers with unready status: [istio-proxy]");
+        play.pod().condition(
+            "Ready",
+            false,
+            reason,
+            "containers with unready status: [istio-proxy]",
+        );
         assert!(play.scene("a mesh's proxy is not ready").is_empty());
         play.is("Running", "Running", "0 1");
     }
@@ -232,7 +244,8 @@ fn a_status_that_went_back_in_time_finds_its_later_pod() {
     play.pod().stop();
     play.scene("evicted, and tried again");
     let now = play.now;
-    let first: Vec<String> = play.server.pods.keys().filter(|name| name.ends_with("-0-0")).cloned().collect();
+    let first: Vec<String> =
+        play.server.pods.keys().filter(|name| name.ends_with("-0-0")).cloned().collect();
     for name in first {
         Kubelet { server: &mut play.server, name, now }.confirm();
     }

@@ -31,7 +31,11 @@ fn a_release_waits_for_the_pod_to_stop() {
     play.edit(json!({ "hold": true }));
     play.scene("held");
     play.edit(json!({ "hold": false }));
-    assert_eq!(play.scene("released while the pod is stopping"), ["Status"], "the generation is seen, and that is all");
+    assert_eq!(
+        play.scene("released while the pod is stopping"),
+        ["Status"],
+        "the generation is seen, and that is all"
+    );
     play.is("Held 1/0 stopping", "Stopping", "0 1");
     play.pod().stop();
     play.scene("stopped");
@@ -151,7 +155,10 @@ fn held_for_its_image() -> Play {
     let mut play = Play::of_a_plain_job();
     play.scene("submitted");
     play.pod().bind();
-    play.pod().waiting("ErrImagePull", "failed to resolve reference \"docker.io/library/busybox:1.35\": not found");
+    play.pod().waiting(
+        "ErrImagePull",
+        "failed to resolve reference \"docker.io/library/busybox:1.35\": not found",
+    );
     play.scene("the registry does not know the image");
     play.pod().end_unstarted();
     play.scene("its pod is gone");

@@ -32,7 +32,10 @@ fn a_job_of_no_time_is_deleted_after_its_end_is_committed() {
     play.scene("runs");
     play.pod().outcome(Outcome::Exited(0));
     let first = play.decision();
-    assert!(first.status.is_some() && !first.after.iter().any(|effect| format!("{effect:?}") == "DeleteJob"));
+    assert!(
+        first.status.is_some()
+            && !first.after.iter().any(|effect| format!("{effect:?}") == "DeleteJob")
+    );
     play.scene("over");
     assert!(play.server.job.is_none());
 }
@@ -42,7 +45,8 @@ fn a_job_that_is_being_deleted_only_lets_go() {
     let mut play = Play::running();
     let now = play.now;
     play.server.edit(|job| {
-        job.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now));
+        job.metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now));
     });
     let decision = play.decision();
     assert!(decision.status.is_none() && decision.before.is_empty());

@@ -24,7 +24,8 @@ impl Play {
 
     /// The plain job with these fields of the specification.
     pub(crate) fn of(fields: Value) -> Self {
-        let mut spec = json!({ "image": "busybox:1.35", "executable": "sh", "requestDisk": "100Mi" });
+        let mut spec =
+            json!({ "image": "busybox:1.35", "executable": "sh", "requestDisk": "100Mi" });
         spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         Self {
             server: Server::with(stage::job(spec)),
@@ -92,7 +93,9 @@ impl Play {
             }
         }
         self.tell(title, &deeds);
-        if let (Some(job), Some(status)) = (&self.server.job, self.server.job.as_ref().and_then(|job| job.status.as_ref())) {
+        if let (Some(job), Some(status)) =
+            (&self.server.job, self.server.job.as_ref().and_then(|job| job.status.as_ref()))
+        {
             stage::is_sound(job, status);
         }
         deeds
@@ -104,11 +107,24 @@ impl Play {
         for deed in deeds {
             writeln!(self.protocol, "   -> {deed}").unwrap();
         }
-        let Some(status) = self.server.job.as_ref().and_then(|job| job.status.clone()) else { return };
+        let Some(status) = self.server.job.as_ref().and_then(|job| job.status.clone()) else {
+            return;
+        };
         let because = status.because.clone().unwrap();
-        writeln!(self.protocol, "   {}: {}: {}", in_short(stage::proc_record(&status)), because.reason, because.message).unwrap();
-        let true_ones: Vec<&str> =
-            status.conditions.iter().filter(|c| c.status == "True").map(|c| c.type_.as_str()).collect();
+        writeln!(
+            self.protocol,
+            "   {}: {}: {}",
+            in_short(stage::proc_record(&status)),
+            because.reason,
+            because.message
+        )
+        .unwrap();
+        let true_ones: Vec<&str> = status
+            .conditions
+            .iter()
+            .filter(|c| c.status == "True")
+            .map(|c| c.type_.as_str())
+            .collect();
         writeln!(self.protocol, "   {}", true_ones.join(" ")).unwrap();
         let events = stage::events(&status);
         for event in events.iter().skip(self.told) {
@@ -133,7 +149,8 @@ impl Play {
 
     /// Numbers of the log's events, e.g. `0 1 5`.
     pub(crate) fn log(&self) -> String {
-        let numbers: Vec<String> = self.events().iter().map(|event| event.body.number().to_string()).collect();
+        let numbers: Vec<String> =
+            self.events().iter().map(|event| event.body.number().to_string()).collect();
         numbers.join(" ")
     }
 
@@ -141,7 +158,8 @@ impl Play {
     #[track_caller]
     pub(crate) fn is(&self, state: &str, because: &str, log: &str) {
         let status = self.status();
-        let told = (in_short(stage::proc_record(&status)), status.because.unwrap().reason, self.log());
+        let told =
+            (in_short(stage::proc_record(&status)), status.because.unwrap().reason, self.log());
         assert_eq!(told, (state.into(), because.into(), log.into()), "\n{}", self.protocol);
     }
 

@@ -109,7 +109,11 @@ fn a_job_that_cannot_be_built_is_held_and_mended() {
     let mut play = Play::of(json!({ "securityContext": { "runAsUser": 0 } }));
     play.scene("submitted as root");
     play.is("Held 6/0", "Held", "0 12");
-    assert!(play.hold().reason.contains("securityContext.runAsUser '0' is refused"), "{}", play.hold().reason);
+    assert!(
+        play.hold().reason.contains("securityContext.runAsUser '0' is refused"),
+        "{}",
+        play.hold().reason
+    );
     play.edit(json!({ "securityContext": { "runAsUser": 1000 } }));
     play.scene("mended");
     play.is("Idle", "WaitingForScheduler", "0 12 13");

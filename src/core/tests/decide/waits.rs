@@ -21,11 +21,26 @@ fn waiting(reason: &str, message: &str) -> Play {
 #[test]
 fn images_that_can_never_be_had_hold_at_once() {
     for (reason, message) in [
-        ("ErrImagePull", "failed to resolve reference \"docker.io/library/busybox:1.35\": docker.io/library/busybox:1.35: not found"),
-        ("ErrImagePull", "pull access denied, repository does not exist or may require authorization"),
-        ("ImagePullBackOff", "Back-off pulling image \"busybox:1.35\": ErrImagePull: manifest unknown"),
-        ("ErrImageNeverPull", "Container image \"busybox:1.35\" is not present with pull policy of Never"),
-        ("InvalidImageName", "Failed to apply default image tag \"busybox:1.35\": couldn't parse image name"),
+        (
+            "ErrImagePull",
+            "failed to resolve reference \"docker.io/library/busybox:1.35\": docker.io/library/busybox:1.35: not found",
+        ),
+        (
+            "ErrImagePull",
+            "pull access denied, repository does not exist or may require authorization",
+        ),
+        (
+            "ImagePullBackOff",
+            "Back-off pulling image \"busybox:1.35\": ErrImagePull: manifest unknown",
+        ),
+        (
+            "ErrImageNeverPull",
+            "Container image \"busybox:1.35\" is not present with pull policy of Never",
+        ),
+        (
+            "InvalidImageName",
+            "Failed to apply default image tag \"busybox:1.35\": couldn't parse image name",
+        ),
     ] {
         let mut play = waiting(reason, message);
         play.is("Held 35/0 stopping", "Stopping", "0");
@@ -38,7 +53,8 @@ fn images_that_can_never_be_had_hold_at_once() {
 
 #[test]
 fn an_image_that_does_not_exist() {
-    let mut play = waiting("ErrImagePull", "failed to resolve reference \"busybox:1.35\": not found");
+    let mut play =
+        waiting("ErrImagePull", "failed to resolve reference \"busybox:1.35\": not found");
     play.pod().end_unstarted();
     play.scene("its pod is gone");
     play.is_remembered("image not found");
@@ -76,7 +92,10 @@ fn a_number_in_an_images_name_is_no_answer_of_a_registry() {
     let mut play = Play::of(serde_json::json!({ "image": "registry:4290/tool@sha256:429" }));
     play.scene("submitted");
     play.pod().bind();
-    play.pod().waiting("ErrImagePull", "failed to resolve reference \"registry:4290/tool@sha256:429\": not found");
+    play.pod().waiting(
+        "ErrImagePull",
+        "failed to resolve reference \"registry:4290/tool@sha256:429\": not found",
+    );
     play.scene("not found");
     play.is("Held 35/0 stopping", "Stopping", "0");
 }
@@ -84,7 +103,10 @@ fn a_number_in_an_images_name_is_no_answer_of_a_registry() {
 #[test]
 fn our_own_image_never_holds_a_job() {
     for (reason, message) in [
-        ("ErrImagePull", "failed to pull and unpack image \"registry.example/docker-universe:0\": not found"),
+        (
+            "ErrImagePull",
+            "failed to pull and unpack image \"registry.example/docker-universe:0\": not found",
+        ),
         ("ImagePullBackOff", "Back-off pulling image \"registry.example/docker-universe:0\""),
         ("ErrImagePull", "volume \"docker-universe-starter\": pull access denied"),
     ] {
@@ -101,7 +123,10 @@ fn our_own_image_is_told_from_a_users_image_of_a_similar_name() {
     let mut play = Play::of(serde_json::json!({ "image": "registry.example/docker" }));
     play.scene("submitted");
     play.pod().bind();
-    play.pod().waiting("ErrImagePull", "failed to pull image \"registry.example/docker-universe:0\": not found");
+    play.pod().waiting(
+        "ErrImagePull",
+        "failed to pull image \"registry.example/docker-universe:0\": not found",
+    );
     play.scene("our image is not there");
     play.is("Idle", "StarterImageUnavailable", "0");
 }
@@ -166,7 +191,9 @@ fn the_runtime_cannot_start_the_container_for_a_mount_of_the_user() {
     play.pod().end(&End { code: 128, reason: "StartError", message, started: false });
     play.scene("StartError");
     play.is("Held 6/0", "Held", "0 1 21 4 12");
-    assert!(play.hold().reason.contains("Error running docker job: failed to create containerd task"));
+    assert!(
+        play.hold().reason.contains("Error running docker job: failed to create containerd task")
+    );
     play.is_remembered("start error");
 }
 
@@ -182,7 +209,11 @@ fn the_runtime_cannot_start_the_starter() {
     assert!(deeds.contains(&"CreatePod 0-1 with init container".into()), "{deeds:?}");
     play.is("Idle", "WaitingForScheduler", "0 7 4");
     let record = play.record();
-    assert_eq!((record.num_job_starts, record.unstarted), (0, 1), "it did not begin, so the next one waits");
+    assert_eq!(
+        (record.num_job_starts, record.unstarted),
+        (0, 1),
+        "it did not begin, so the next one waits"
+    );
     play.is_remembered("starter failed");
     play.pod().bind();
     fail(&mut play);
@@ -193,7 +224,10 @@ fn the_runtime_cannot_start_the_starter() {
 
 #[test]
 fn the_starter_cannot_be_mounted() {
-    let mut play = waiting("CreateContainerError", "mount docker-universe-starter: image volumes are not supported");
+    let mut play = waiting(
+        "CreateContainerError",
+        "mount docker-universe-starter: image volumes are not supported",
+    );
     play.is("Idle", "Stopping", "0 4");
     play.pod().end_unstarted();
     let deeds = play.scene("its pod is gone");
@@ -203,7 +237,10 @@ fn the_starter_cannot_be_mounted() {
 #[test]
 fn the_init_container_fails_or_has_no_image() {
     let mut play = waiting("PodInitializing", "");
-    play.pod().prepare_waiting("ImagePullBackOff", "Back-off pulling image \"registry.example/docker-universe:0\"");
+    play.pod().prepare_waiting(
+        "ImagePullBackOff",
+        "Back-off pulling image \"registry.example/docker-universe:0\"",
+    );
     play.scene("no image for the init container");
     play.is("Idle", "StarterImageUnavailable", "0");
     play.pod().prepare_fails(1, "cannot write '/.docker-universe/starter': disk is full");
@@ -224,7 +261,10 @@ fn refused(kind: RefusalKind, message: &str) -> Play {
 
 #[test]
 fn a_quota_is_waited_for() {
-    let mut play = refused(RefusalKind::Quota, "exceeded quota: team, requested: pods=1, used: pods=4, limited: pods=4");
+    let mut play = refused(
+        RefusalKind::Quota,
+        "exceeded quota: team, requested: pods=1, used: pods=4, limited: pods=4",
+    );
     play.scene("the quota is used up");
     play.is("Idle", "QuotaExceeded", "0");
     play.server.refuses = None;
@@ -236,7 +276,10 @@ fn a_quota_is_waited_for() {
 
 #[test]
 fn pod_security_holds_until_job_or_namespace_change() {
-    let mut play = refused(RefusalKind::Permanent, "violates PodSecurity \"restricted:latest\": restricted volume types");
+    let mut play = refused(
+        RefusalKind::Permanent,
+        "violates PodSecurity \"restricted:latest\": restricted volume types",
+    );
     play.scene("Pod Security refuses the pod");
     play.is("Held 6/0", "Held", "0 12");
     assert!(play.hold().reason.contains("violates PodSecurity"));
@@ -251,8 +294,10 @@ fn pod_security_holds_until_job_or_namespace_change() {
 #[test]
 fn a_server_without_image_volumes_gets_an_init_container() {
     let mut play = Play::of_a_plain_job();
-    play.server.refuses =
-        Some((RefusalKind::Permanent, "spec.volumes[1]: Required value: must specify a volume type".into()));
+    play.server.refuses = Some((
+        RefusalKind::Permanent,
+        "spec.volumes[1]: Required value: must specify a volume type".into(),
+    ));
     play.decide();
     play.server.refuses = None;
     let deeds = play.scene("it takes the other kind");
@@ -262,7 +307,8 @@ fn a_server_without_image_volumes_gets_an_init_container() {
 
 #[test]
 fn a_namespace_that_is_terminating_ends_quietly() {
-    let mut play = refused(RefusalKind::NamespaceTerminating, "namespace physics is being terminated");
+    let mut play =
+        refused(RefusalKind::NamespaceTerminating, "namespace physics is being terminated");
     play.scene("the namespace is being deleted");
     play.is("Idle", "NamespaceTerminating", "0");
     let now = play.now;

@@ -10,11 +10,24 @@ use serde_json::{Map, Value, json};
 /// Text that a status may hold, some of it with meaning.
 fn text() -> impl Strategy<Value = Value> {
     prop_oneof![
-        Just(json!("OOMKilled")), Just(json!("StartError")), Just(json!("Evicted")), Just(json!("Failed")),
-        Just(json!("Running")), Just(json!("True")), Just(json!("False")), Just(json!("Ready")),
-        Just(json!("DisruptionTarget")), Just(json!("PodScheduled")), Just(json!("ErrImagePull")),
-        Just(json!("job")), Just(json!("prepare")), Just(json!("")), Just(json!("-9999-01-01T00:00:00Z")),
-        Just(json!("2026-03-01T12:00:00Z")), Just(json!("1970-01-01T00:00:00Z")), Just(json!("9999-12-31T23:59:59Z")),
+        Just(json!("OOMKilled")),
+        Just(json!("StartError")),
+        Just(json!("Evicted")),
+        Just(json!("Failed")),
+        Just(json!("Running")),
+        Just(json!("True")),
+        Just(json!("False")),
+        Just(json!("Ready")),
+        Just(json!("DisruptionTarget")),
+        Just(json!("PodScheduled")),
+        Just(json!("ErrImagePull")),
+        Just(json!("job")),
+        Just(json!("prepare")),
+        Just(json!("")),
+        Just(json!("-9999-01-01T00:00:00Z")),
+        Just(json!("2026-03-01T12:00:00Z")),
+        Just(json!("1970-01-01T00:00:00Z")),
+        Just(json!("9999-12-31T23:59:59Z")),
         "\\PC{0,12}".prop_map(Value::from),
         record().prop_map(Value::from),
     ]
@@ -25,8 +38,11 @@ fn record() -> impl Strategy<Value = String> {
     let outcome = prop_oneof![
         any::<i32>().prop_map(|code| json!({ "exited": code })),
         any::<i32>().prop_map(|signal| json!({ "signalled": signal })),
-        (any::<u64>(), any::<u64>()).prop_map(|(used, limit)| json!({ "overDisk": { "used": used, "limit": limit } })),
-        (any::<i32>(), "\\PC*").prop_map(|(errno, message)| json!({ "notStarted": { "errno": errno, "message": message } })),
+        (any::<u64>(), any::<u64>())
+            .prop_map(|(used, limit)| json!({ "overDisk": { "used": used, "limit": limit } })),
+        (any::<i32>(), "\\PC*").prop_map(
+            |(errno, message)| json!({ "notStarted": { "errno": errno, "message": message } })
+        ),
         Just(Value::Null),
     ];
     let number = prop_oneof![Just(u64::MAX), Just(0), any::<u64>()];
@@ -45,8 +61,23 @@ fn record() -> impl Strategy<Value = String> {
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![4 => text(), 1 => any::<i32>().prop_map(Value::from), 1 => any::<bool>().prop_map(Value::from)];
     let key = prop::sample::select(vec![
-        "name", "state", "running", "waiting", "terminated", "reason", "message", "exitCode", "startedAt", "finishedAt",
-        "type", "status", "lastTransitionTime", "ready", "imageID", "image", "restartCount",
+        "name",
+        "state",
+        "running",
+        "waiting",
+        "terminated",
+        "reason",
+        "message",
+        "exitCode",
+        "startedAt",
+        "finishedAt",
+        "type",
+        "status",
+        "lastTransitionTime",
+        "ready",
+        "imageID",
+        "image",
+        "restartCount",
     ]);
     leaf.prop_recursive(4, 24, 4, move |inner| {
         prop_oneof![
@@ -58,7 +89,11 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 fn container(name: &'static str) -> impl Strategy<Value = Value> {
-    let time = prop_oneof![Just("1970-01-01T00:00:00Z"), Just("2026-03-01T12:00:05Z"), Just("9999-12-31T23:59:59Z")];
+    let time = prop_oneof![
+        Just("1970-01-01T00:00:00Z"),
+        Just("2026-03-01T12:00:05Z"),
+        Just("9999-12-31T23:59:59Z")
+    ];
     let state = prop_oneof![
         time.clone().prop_map(|time| json!({ "running": { "startedAt": time } })),
         (text(), text()).prop_map(|(reason, message)| json!({ "waiting": { "reason": reason, "message": message } })),
@@ -81,7 +116,13 @@ fn condition() -> impl Strategy<Value = Value> {
 
 fn pod() -> impl Strategy<Value = Value> {
     let job = prop_oneof![8 => container("job"), 1 => any_json()];
-    let status = (text(), text(), text(), prop::collection::vec(job, 0..3), prop::collection::vec(condition(), 0..4));
+    let status = (
+        text(),
+        text(),
+        text(),
+        prop::collection::vec(job, 0..3),
+        prop::collection::vec(condition(), 0..4),
+    );
     let name = prop_oneof![
         4 => (0u32..2, 0u32..3).prop_map(|(proc, attempt)| names::pod_name("hello", stage::JOB_UID, proc, attempt)),
         1 => "[a-z0-9-]{0,20}",

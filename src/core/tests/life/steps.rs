@@ -14,6 +14,8 @@ use serde_json::json;
 /// One thing that happens.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
+    /// The operator sees everything and makes three passes without a fault.
+    Settle,
     /// The operator makes a pass, with these faults of its writes in order.
     Reconcile(Vec<Fault>),
     /// The operator crashes and starts again.
@@ -23,7 +25,7 @@ pub(crate) enum Step {
     /// Seconds pass.
     Wait(i64),
     /// Something happens to a pod that has not ended.
-    Pod(PodStep),
+    Pod([PodStep; 3]),
     /// The owner sets `spec.hold`.
     Hold(bool),
     /// The owner mends the job, where the schema lets them.
@@ -61,15 +63,22 @@ pub(crate) enum PodStep {
     CollectGarbage,
 }
 
-fn pod_step() -> impl Strategy<Value = PodStep> {
+/// What may happen to a pod without a node, to one that is set up, and to one that runs; that which fits happens.
+fn pod_step() -> impl Strategy<Value = [PodStep; 3]> {
     use PodStep::*;
-    prop_oneof![
-        6 => Just(Bind), 6 => Just(Run), 4 => (0i32..3).prop_map(Exit), 4 => Just(StopAsAsked), 3 => Just(Delete),
-        1 => Just(Unschedulable), 1 => Just(ImageMissing), 1 => Just(RegistryBusy), 1 => Just(OurImageMissing),
-        1 => Just(SecretMissing), 1 => Just(StarterRefused), 1 => Just(Die), 1 => Just(OutOfMemory), 1 => Just(OverDisk),
-        1 => Just(NotStarted), 1 => Just(StartError), 1 => Just(StarterMissing), 1 => Just(KilledSilently),
-        1 => Just(Evicted), 1 => Just(OutOfCpu), 1 => Just(Unreachable), 1 => Just(Answers), 1 => Just(CollectGarbage),
-    ]
+    let unbound = prop_oneof![6 => Just(Bind), 1 => Just(Unschedulable), 1 => Just(Delete)];
+    let bound = prop_oneof![
+        8 => Just(Run), 4 => Just(StopAsAsked), 1 => Just(Delete), 1 => Just(ImageMissing),
+        1 => Just(RegistryBusy), 1 => Just(OurImageMissing), 1 => Just(SecretMissing),
+        1 => Just(StarterRefused), 1 => Just(StartError), 1 => Just(StarterMissing), 1 => Just(Evicted),
+        1 => Just(OutOfCpu), 1 => Just(CollectGarbage),
+    ];
+    let running = prop_oneof![
+        2 => (0i32..3).prop_map(Exit), 6 => Just(StopAsAsked), 4 => Just(Delete), 1 => Just(Die),
+        1 => Just(OutOfMemory), 1 => Just(OverDisk), 1 => Just(NotStarted), 1 => Just(KilledSilently),
+        1 => Just(Evicted), 2 => Just(Unreachable), 2 => Just(Answers), 1 => Just(CollectGarbage),
+    ];
+    (unbound, bound, running).prop_map(<[PodStep; 3]>::from)
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
@@ -82,9 +91,10 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => Just(Some(RefusalKind::Transient)),
     ];
     prop_oneof![
-        10 => prop::collection::vec(fault(), 4).prop_map(Step::Reconcile),
+        14 => Just(Step::Settle),
+        8 => prop::collection::vec(fault(), 4).prop_map(Step::Reconcile),
         2 => Just(Step::Restart),
-        8 => Just(Step::Look { job: true, pods: true, commands: true }),
+        4 => Just(Step::Look { job: true, pods: true, commands: true }),
         3 => any::<(bool, bool, bool)>().prop_map(|(job, pods, commands)| Step::Look { job, pods, commands }),
         4 => prop_oneof![Just(1i64), Just(20), Just(130), Just(700)].prop_map(Step::Wait),
         12 => pod_step().prop_map(Step::Pod),
@@ -110,7 +120,13 @@ impl World {
         let server = Server::with(stage::job(spec));
         let mut operator = Operator::default();
         operator.look(&server);
-        Self { server, operator, now: stage::curtain() + SignedDuration::from_millis(250), witness: Witness::default(), mended: 0 }
+        Self {
+            server,
+            operator,
+            now: stage::curtain() + SignedDuration::from_millis(250),
+            witness: Witness::default(),
+            mended: 0,
+        }
     }
 
     pub(crate) fn take(&mut self, step: Step) {
@@ -119,16 +135,28 @@ impl World {
                 let mut faults = faults.into_iter();
                 self.reconcile(&mut || faults.next().unwrap_or(Fault::None));
             }
+            Step::Settle => self.settle(),
             Step::Restart => self.operator.restart(&self.server),
             Step::Look { job, pods, commands } => self.look(job, pods, commands),
             Step::Wait(seconds) => self.now += SignedDuration::from_secs(seconds),
-            Step::Pod(step) => self.take_pod_step(step),
+            Step::Pod(steps) => {
+                let place = |pod: PodFacts| match (pod.node, pod.job.running) {
+                    (None, _) => 0,
+                    (Some(_), None) => 1,
+                    (Some(_), Some(_)) => 2,
+                };
+                if let Some(place) = self.live().map(place) {
+                    self.take_pod_step(steps[place]);
+                }
+            }
             Step::Hold(hold) => self.server.edit(|job| job.spec.hold = hold),
             Step::Mend => self.mend(),
             Step::Command(verb) => {
                 self.server.command(json!({ "verb": verb, "job": "hello" }), self.now);
             }
-            Step::Refuse(kind) => self.server.refuses = kind.map(|kind| (kind, "the server says no".into())),
+            Step::Refuse(kind) => {
+                self.server.refuses = kind.map(|kind| (kind, "the server says no".into()));
+            }
         }
         self.witness.look(&self.server);
     }
@@ -137,6 +165,24 @@ impl World {
         // An interrupted pass is tried again at the next step.
         let _ = self.operator.reconcile(&mut self.server, self.now, fault);
         self.witness.look(&self.server);
+    }
+
+    fn settle(&mut self) {
+        for _ in 0..3 {
+            self.operator.look(&self.server);
+            self.reconcile(&mut || Fault::None);
+        }
+        let status = self.server.job.as_ref().and_then(|job| job.status.clone());
+        let Some(record) = status.as_ref().map(stage::proc_record) else { return };
+        if let Some(live) = self.live().filter(|pod| pod.deleting.is_none()) {
+            assert!(
+                matches!(record.status, ProcStatus::Idle | ProcStatus::Running)
+                    && live.attempt == record.attempt,
+                "'{}' lives on while the job is {}",
+                live.name,
+                stage::in_short(record),
+            );
+        }
     }
 
     fn look(&mut self, job: bool, pods: bool, commands: bool) {
@@ -186,29 +232,48 @@ impl World {
             PodStep::OurImageMissing => {
                 return wait("ErrImagePull", "registry.example/docker-universe:0: not found");
             }
-            PodStep::SecretMissing => return wait("CreateContainerConfigError", "secret \"s\" not found"),
-            PodStep::StarterRefused => return wait("CreateContainerError", "docker-universe-starter: no image volumes"),
+            PodStep::SecretMissing => {
+                return wait("CreateContainerConfigError", "secret \"s\" not found");
+            }
+            PodStep::StarterRefused => {
+                return wait("CreateContainerError", "docker-universe-starter: no image volumes");
+            }
             _ => {}
         }
         let start = pod.job.running.unwrap_or(now);
         let recorded = |outcome| stage::record(start, now, outcome);
         let provisional = Record { outcome: None, ended: None, ..recorded(Outcome::Exited(0)) };
-        let not_started = |message: &str| End { code: 128, reason: "StartError", message: message.into(), started: false };
+        let not_started = |message: &str| End {
+            code: 128,
+            reason: "StartError",
+            message: message.into(),
+            started: false,
+        };
         match step {
             PodStep::Bind if !bound && pod.deleting.is_none() => kubelet.bind(),
             PodStep::Unschedulable if !bound => kubelet.unschedulable("0/1 nodes are available"),
             PodStep::Run if bound && !runs && pod.deleting.is_none() => kubelet.run(),
-            PodStep::Exit(code) if runs => kubelet.outcome(Outcome::Exited(code)),
+            PodStep::Exit(code) if runs => {
+                kubelet.outcome(Outcome::Exited(code));
+                self.note_result(&pod, code);
+            }
             PodStep::Die if runs => kubelet.outcome(Outcome::Signalled(11)),
             PodStep::OverDisk if runs => kubelet.outcome(Outcome::OverDisk { used: 2, limit: 1 }),
             PodStep::NotStarted if runs => {
-                kubelet.outcome(Outcome::NotStarted { errno: 2, message: "cannot start 'x'".into() });
+                kubelet
+                    .outcome(Outcome::NotStarted { errno: 2, message: "cannot start 'x'".into() });
             }
             PodStep::OutOfMemory if runs => kubelet.end_with(137, "OOMKilled", &provisional),
             PodStep::KilledSilently if runs => kubelet.end_with(137, "Error", &provisional),
-            PodStep::StartError if bound && !runs => kubelet.end(&not_started("error mounting to rootfs at /data")),
-            PodStep::StarterMissing if bound && !runs => kubelet.end(&not_started("/.docker-universe/starter: not found")),
-            PodStep::Evicted if bound => kubelet.fail("Evicted", "The node was low on resource: memory."),
+            PodStep::StartError if bound && !runs => {
+                kubelet.end(&not_started("error mounting to rootfs at /data"));
+            }
+            PodStep::StarterMissing if bound && !runs => {
+                kubelet.end(&not_started("/.docker-universe/starter: not found"));
+            }
+            PodStep::Evicted if bound => {
+                kubelet.fail("Evicted", "The node was low on resource: memory.");
+            }
             PodStep::OutOfCpu if bound && !runs => kubelet.fail("OutOfcpu", "Pod was rejected"),
             PodStep::Unreachable if runs => kubelet.unreachable(),
             PodStep::Answers if runs => kubelet.answers_again(),
@@ -220,12 +285,27 @@ impl World {
         }
     }
 
+    /// A job that ended of its own accord, in a pod that the operator knows and has not given up, has ended.
+    fn note_result(&mut self, pod: &PodFacts, code: i32) {
+        let seen = self.operator.pods.get(&pod.name).and_then(PodFacts::read);
+        let given_up = seen.is_none_or(|seen| {
+            seen.job.waiting.is_some_and(|(reason, _)| reason == "CreateContainerError")
+        });
+        if !given_up {
+            self.witness.expect(pod.attempt, code);
+        }
+    }
+
     /// No more faults, nodes that work, owners who care: the job comes to its end, and leaves nothing behind.
     pub(crate) fn calm_down(&mut self) {
         self.server.refuses = None;
         self.operator.restart(&self.server);
         for round in 0.. {
-            assert!(round < 100, "the job does not finish: {:#?}", self.server.job.as_ref().unwrap().status);
+            assert!(
+                round < 100,
+                "the job does not finish: {:#?}",
+                self.server.job.as_ref().unwrap().status
+            );
             self.take(Step::Look { job: true, pods: true, commands: true });
             self.reconcile(&mut || Fault::None);
             if self.is_at_rest() {
@@ -244,7 +324,9 @@ impl World {
     }
 
     fn help(&mut self) {
-        for step in [PodStep::Answers, PodStep::StopAsAsked, PodStep::Exit(0), PodStep::Run, PodStep::Bind] {
+        for step in
+            [PodStep::Answers, PodStep::StopAsAsked, PodStep::Exit(0), PodStep::Run, PodStep::Bind]
+        {
             self.take_pod_step(step);
         }
         let Some(status) = self.server.job.as_ref().unwrap().status.clone() else { return };

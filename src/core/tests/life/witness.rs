@@ -12,6 +12,8 @@ pub(crate) struct Witness {
     names: BTreeMap<String, String>,
     log: String,
     record: Option<ProcRecord>,
+    /// Attempts whose job ended of its own accord, with its exit code.
+    results: BTreeMap<u32, i32>,
 }
 
 impl Witness {
@@ -27,7 +29,26 @@ impl Witness {
         if let Some(before) = &self.record {
             follows(before, record);
         }
+        self.no_result_is_lost(record);
         self.record = Some(record.clone());
+    }
+
+    /// This attempt ended with a result. It counts unless the proc has gone on to another attempt.
+    pub(crate) fn expect(&mut self, attempt: u32, code: i32) {
+        if self.record.as_ref().map_or(0, |record| record.attempt) == attempt {
+            self.results.insert(attempt, code);
+        }
+    }
+
+    fn no_result_is_lost(&self, record: &ProcRecord) {
+        for (attempt, code) in &self.results {
+            assert!(
+                record.attempt <= *attempt,
+                "attempt {attempt} ended with {code}, and another one follows"
+            );
+            let other = record.status == ProcStatus::Completed && record.exit_code != Some(*code);
+            assert!(!other, "attempt {attempt} ended with {code}");
+        }
     }
 
     fn one_live_pod(&mut self, server: &Server) {
@@ -58,8 +79,12 @@ fn follows(before: &ProcRecord, after: &ProcRecord) {
         ProcStatus::Completed => assert_eq!(before, after, "Completed is for ever"),
         ProcStatus::Removed => {
             assert_eq!(after.status, ProcStatus::Removed);
-            let stopping = |record: &ProcRecord| record.remove.as_ref().is_some_and(|remove| remove.stopping);
-            assert!(stopping(before) || !stopping(after), "what was removed is being removed again");
+            let stopping =
+                |record: &ProcRecord| record.remove.as_ref().is_some_and(|remove| remove.stopping);
+            assert!(
+                stopping(before) || !stopping(after),
+                "what was removed is being removed again"
+            );
         }
         _ => {}
     }

@@ -31,7 +31,13 @@ pub(crate) fn record(started: Timestamp, ended: Timestamp, outcome: Outcome) -> 
         started: Some(started.as_millisecond()),
         ended: Some(ended.as_millisecond()),
         outcome: Some(outcome),
-        usage: Usage { user_ms: 2500, system_ms: 500, peak_memory: 50 << 20, resident: 40 << 20, ..Usage::default() },
+        usage: Usage {
+            user_ms: 2500,
+            system_ms: 500,
+            peak_memory: 50 << 20,
+            resident: 40 << 20,
+            ..Usage::default()
+        },
         ..Record::default()
     }
 }
@@ -42,7 +48,10 @@ impl Kubelet<'_> {
     }
 
     fn status(&self) -> Value {
-        self.pod().and_then(|pod| serde_json::to_value(&pod.status).ok()).filter(Value::is_object).unwrap_or(json!({}))
+        self.pod()
+            .and_then(|pod| serde_json::to_value(&pod.status).ok())
+            .filter(Value::is_object)
+            .unwrap_or(json!({}))
     }
 
     /// Changes the pod's status as a merge patch would; conditions are given whole.
@@ -72,7 +81,9 @@ impl Kubelet<'_> {
     }
 
     pub(crate) fn bind(&mut self) {
-        self.server.change_pod(&self.name, |pod| pod.spec.as_mut().unwrap().node_name = Some("node1".into()));
+        self.server.change_pod(&self.name, |pod| {
+            pod.spec.as_mut().unwrap().node_name = Some("node1".into());
+        });
         self.condition("PodScheduled", true, "", "");
         self.patch(&json!({ "phase": "Pending", "hostIP": "10.0.0.9" }));
         self.waiting("ContainerCreating", "");
@@ -89,11 +100,19 @@ impl Kubelet<'_> {
     }
 
     pub(crate) fn waiting(&mut self, reason: &str, message: &str) {
-        self.container("job", &json!({ "waiting": { "reason": reason, "message": message } }), false);
+        self.container(
+            "job",
+            &json!({ "waiting": { "reason": reason, "message": message } }),
+            false,
+        );
     }
 
     pub(crate) fn prepare_waiting(&mut self, reason: &str, message: &str) {
-        self.container("prepare", &json!({ "waiting": { "reason": reason, "message": message } }), false);
+        self.container(
+            "prepare",
+            &json!({ "waiting": { "reason": reason, "message": message } }),
+            false,
+        );
     }
 
     pub(crate) fn prepare_fails(&mut self, code: i32, message: &str) {
@@ -159,7 +178,10 @@ impl Kubelet<'_> {
     /// The pod was to be deleted: the starter got SIGTERM from outside, and stopped the command.
     pub(crate) fn stop(&mut self) {
         let started = self.running_since().unwrap_or(self.now);
-        let record = duj_protocol::Record { stopped_by: Some(15), ..record(started, self.now, Outcome::Signalled(15)) };
+        let record = duj_protocol::Record {
+            stopped_by: Some(15),
+            ..record(started, self.now, Outcome::Signalled(15))
+        };
         self.end_with(143, "Error", &record);
     }
 

@@ -54,7 +54,10 @@ pub(crate) fn in_short(record: &ProcRecord) -> String {
             format!("Held {}/{}{}", hold.code, hold.subcode, stopping(hold.stopping))
         }
         ProcStatus::Removed => {
-            format!("Removed{}", stopping(record.remove.as_ref().is_some_and(|remove| remove.stopping)))
+            format!(
+                "Removed{}",
+                stopping(record.remove.as_ref().is_some_and(|remove| remove.stopping))
+            )
         }
         ProcStatus::Completed => match (record.exit_code, record.exit_signal) {
             (Some(code), None) => format!("Completed {code}"),
@@ -74,7 +77,14 @@ pub(crate) fn events(status: &DockerUniverseJobStatus) -> Vec<Event> {
 /// What must be true of every committed status.
 pub(crate) fn is_sound(job: &DockerUniverseJob, status: &DockerUniverseJobStatus) {
     let counts = status.counts.unwrap();
-    let parts = [counts.idle, counts.running, counts.held, counts.suspended, counts.completed, counts.removed];
+    let parts = [
+        counts.idle,
+        counts.running,
+        counts.held,
+        counts.suspended,
+        counts.completed,
+        counts.removed,
+    ];
     assert_eq!(parts.iter().sum::<i64>(), counts.total);
     assert!(status.observed_generation <= job.metadata.generation);
     has_sound_conditions(status);
@@ -94,8 +104,14 @@ fn has_sound_conditions(status: &DockerUniverseJobStatus) {
     assert_eq!(holds("Finished"), holds("Complete") || holds("Failed"));
     assert!(!(holds("Complete") && holds("Failed")));
     assert!(!holds("Failed") || holds("Stalled"), "kstatus must say Failed of a failed job");
-    assert!(!holds("Finished") || !holds("Reconciling"), "kstatus must not wait for a finished job");
-    assert!(holds("Finished") || holds("Reconciling") || holds("Stalled"), "kstatus would say Current");
+    assert!(
+        !holds("Finished") || !holds("Reconciling"),
+        "kstatus must not wait for a finished job"
+    );
+    assert!(
+        holds("Finished") || holds("Reconciling") || holds("Stalled"),
+        "kstatus would say Current"
+    );
     assert_eq!(holds("Held"), status.counts.unwrap().held > 0);
     assert_eq!(holds("Finished"), status.completion_time.is_some());
 }
@@ -103,7 +119,15 @@ fn has_sound_conditions(status: &DockerUniverseJobStatus) {
 fn has_sound_log(status: &DockerUniverseJobStatus) {
     let events = events(status);
     assert_eq!(status.user_log.as_ref().unwrap().events, i64::try_from(events.len()).unwrap());
+    let count = |number: u16| {
+        u32::try_from(events.iter().filter(|e| e.body.number() == number).count()).unwrap()
+    };
+    let record = proc_record(status);
+    assert_eq!(count(1), record.num_job_starts, "each start is one 001");
+    assert_eq!(count(12), record.num_holds, "each hold is one 012");
+    assert!(count(4) >= record.num_vacates, "each eviction is one 004");
     let over = status.completion_time.is_some();
+    assert_eq!(count(5) + count(9), u32::from(over), "each end is one 005 or 009");
     let expect = if over { Expect::Finished } else { Expect::Running };
     for violation in userlog::check(&events, expect) {
         assert!(is_rehold(&events, violation), "{violation}");

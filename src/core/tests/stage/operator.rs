@@ -71,7 +71,12 @@ impl Operator {
         Some(Observed {
             job: self.job.clone()?,
             pods: self.pods.values().filter_map(PodFacts::read).collect(),
-            commands: self.commands.values().filter(|command| command.status.is_none()).cloned().collect(),
+            commands: self
+                .commands
+                .values()
+                .filter(|command| command.status.is_none())
+                .cloned()
+                .collect(),
             fresh_cluster_id: CLUSTER,
             refusal: self.refusal.clone(),
             uncommitted_since: self.uncommitted_since,
@@ -104,7 +109,8 @@ impl Operator {
             self.deeds.push("Status".into());
             let version = observed.job.metadata.resource_version.as_deref();
             let patch = patch::of_status(observed.job.status.as_ref(), &status);
-            let written = request(fault(), || server.write_status(version, &patch)).ok_or(Interrupted)?;
+            let written =
+                request(fault(), || server.write_status(version, &patch)).ok_or(Interrupted)?;
             self.job = Some(written.map_err(|_| Interrupted)?);
             self.refusal.take_if(|refusal| refusal.kind == RefusalKind::Permanent);
         }

@@ -33,7 +33,13 @@ pub(crate) enum Answer {
 impl Server {
     pub(crate) fn with(mut job: DockerUniverseJob) -> Self {
         job.metadata.resource_version = Some("1".into());
-        Self { job: Some(job), pods: BTreeMap::new(), commands: BTreeMap::new(), refuses: None, version: 1 }
+        Self {
+            job: Some(job),
+            pods: BTreeMap::new(),
+            commands: BTreeMap::new(),
+            refuses: None,
+            version: 1,
+        }
     }
 
     fn next(&mut self) -> String {
@@ -106,7 +112,8 @@ impl Server {
             self.change_pod(name, |pod| {
                 let spec = pod.spec.as_ref().unwrap();
                 let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-                let at_once = spec.node_name.is_none() || matches!(phase, Some("Failed" | "Succeeded"));
+                let at_once =
+                    spec.node_name.is_none() || matches!(phase, Some("Failed" | "Succeeded"));
                 let grace = if at_once { Some(0) } else { spec.termination_grace_period_seconds };
                 let asked = pod.metadata.deletion_grace_period_seconds;
                 pod.metadata.deletion_grace_period_seconds = asked.or(grace).min(grace);
@@ -129,8 +136,11 @@ impl Server {
     pub(crate) fn delete_job(&mut self, now: Timestamp) {
         self.version += 1;
         self.job = None;
-        let pods: Vec<(String, String)> =
-            self.pods.iter().map(|(name, pod)| (name.clone(), pod.metadata.uid.clone().unwrap())).collect();
+        let pods: Vec<(String, String)> = self
+            .pods
+            .iter()
+            .map(|(name, pod)| (name.clone(), pod.metadata.uid.clone().unwrap()))
+            .collect();
         for (name, uid) in pods {
             self.delete_pod(&name, &uid, now);
         }
@@ -153,7 +163,9 @@ impl Server {
 
     pub(crate) fn answer(&mut self, name: &str, status: DockerUniverseCommandStatus) {
         self.version += 1;
-        if let Some(command) = self.commands.get_mut(name).filter(|command| command.status.is_none()) {
+        if let Some(command) =
+            self.commands.get_mut(name).filter(|command| command.status.is_none())
+        {
             command.status = Some(status);
         }
     }

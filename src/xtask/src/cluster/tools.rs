@@ -282,6 +282,22 @@ impl Tools {
         Ok(())
     }
 
+    /// Builds one family if it is missing; its folder.
+    pub(super) fn ensure_family(&self, name: &str, progress: Progress) -> anyhow::Result<&Path> {
+        let found = self.directories.iter().find(|(family, _)| family.name == name);
+        let (family, directory) =
+            found.with_context(|| format!("there is no tool family \"{name}\""))?;
+        if !directory.is_dir() {
+            fs::create_dir_all(&self.cache)
+                .with_context(|| format!("cannot make {}", self.cache.display()))?;
+            let _lock = lock(&self.cache, "the tool cache")?;
+            if !directory.is_dir() {
+                family.build(directory, progress)?;
+            }
+        }
+        Ok(directory)
+    }
+
     /// Removes what killed builds left; nobody else builds while the lock is held.
     fn remove_unfinished(&self) -> anyhow::Result<()> {
         for entry in fs::read_dir(&self.cache)?.flatten() {

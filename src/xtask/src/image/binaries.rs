@@ -29,6 +29,11 @@ pub(super) fn target_directory() -> PathBuf {
     crate::repository().join(named.map_or_else(|| PathBuf::from("target"), PathBuf::from))
 }
 
+/// Where the starter is, once it is built.
+pub(super) fn starter() -> PathBuf {
+    target_directory().join(TARGET).join("starter/starter")
+}
+
 /// Builds both programs; cargo says on standard error what it does.
 pub(super) fn build() -> anyhow::Result<Binaries> {
     Ok(Binaries {
@@ -39,7 +44,7 @@ pub(super) fn build() -> anyhow::Result<Binaries> {
 
 fn program(package: &str, name: &str, profile: &str) -> anyhow::Result<Vec<u8>> {
     let (checkout, target) = (crate::repository(), target_directory());
-    let remaps = remaps(&checkout, &target)?;
+    let remaps = remaps(&target)?;
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["build", "--locked", "--target", TARGET, "--profile", profile])
         .args(["--package", package, "--bin", name, "--target-dir"])
@@ -58,7 +63,10 @@ fn program(package: &str, name: &str, profile: &str) -> anyhow::Result<Vec<u8>> 
 }
 
 /// Directories of this machine and what to write instead of them; of two that match, the later one counts.
-fn remaps(checkout: &Path, target: &Path) -> anyhow::Result<Vec<(String, &'static str)>> {
+///
+/// Not the checkout: cargo names its files relative to it, and a flag that names it would make every other checkout
+/// build all dependencies anew, even with a shared target directory.
+fn remaps(target: &Path) -> anyhow::Result<Vec<(String, &'static str)>> {
     let cargo_home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| env::home_dir().map(|home| home.join(".cargo")))
@@ -68,7 +76,7 @@ fn remaps(checkout: &Path, target: &Path) -> anyhow::Result<Vec<(String, &'stati
         .output()
         .context("cannot start rustc")?;
     let sysroot = PathBuf::from(String::from_utf8(sysroot.stdout)?.trim());
-    [(cargo_home.as_path(), "/cargo"), (&sysroot, "/rust"), (checkout, "/src"), (target, "/target")]
+    [(cargo_home.as_path(), "/cargo"), (&sysroot, "/rust"), (target, "/target")]
         .into_iter()
         .map(|(from, to)| {
             let from = from.to_str().with_context(|| {
@@ -86,9 +94,10 @@ fn rust_flags(remaps: &[(String, &str)]) -> String {
     flags.join("\x1f")
 }
 
-/// C code (the TLS library's) has `__FILE__` in its error messages.
+/// C code (the TLS library's) has `__FILE__` in its error messages. These flags are split at spaces and know no quotes.
 fn c_flags(remaps: &[(String, &str)]) -> String {
-    let flags = remaps.iter().map(|(from, to)| format!("-ffile-prefix-map={from}={to}"));
+    let remaps = remaps.iter().filter(|(from, _)| !from.contains(char::is_whitespace));
+    let flags = remaps.map(|(from, to)| format!("-ffile-prefix-map={from}={to}"));
     env::var("CFLAGS").into_iter().chain(flags).collect::<Vec<_>>().join(" ")
 }
 
@@ -98,13 +107,14 @@ mod tests {
 
     #[test]
     fn every_directory_of_this_machine_is_remapped() {
-        let remaps = remaps(Path::new("/home/a b/checkout"), Path::new("/build")).unwrap();
+        let remaps = remaps(Path::new("/home/a b/build")).unwrap();
         let flags = rust_flags(&remaps);
         let flags: Vec<_> = flags.split('\x1f').collect();
         assert_eq!(flags[0], "-Ctarget-feature=+crt-static");
-        assert!(flags.contains(&"--remap-path-prefix=/home/a b/checkout=/src"));
-        assert!(flags.contains(&"--remap-path-prefix=/build=/target"));
+        assert!(flags.contains(&"--remap-path-prefix=/home/a b/build=/target"));
         assert!(flags.iter().any(|flag| flag.ends_with("=/cargo")));
-        assert!(c_flags(&remaps).contains("-ffile-prefix-map=/build=/target"));
+        let flags = c_flags(&remaps);
+        assert!(flags.contains("=/cargo"));
+        assert!(!flags.contains("a b"));
     }
 }

@@ -125,27 +125,34 @@ impl Registry {
     /// Adds what to do about it.
     fn explain(&self, error: anyhow::Error) -> anyhow::Error {
         let name = &self.name;
-        let refused =
-            |code: &OciErrorCode| matches!(code, OciErrorCode::Unauthorized | OciErrorCode::Denied);
         let remedy = match error.downcast_ref() {
-            Some(
-                OciDistributionError::AuthenticationFailure(_)
-                | OciDistributionError::UnauthorizedError { .. },
-            ) => format!("registry \"{name}\" does not let you in: `docker login {name}` first"),
-            Some(OciDistributionError::RegistryError { envelope, .. })
-                if envelope.errors.iter().any(|error| refused(&error.code)) =>
-            {
-                format!("registry \"{name}\" does not let you push: `docker login {name}` first")
+            Some(error) if is_refusal(error) => {
+                let host = name.split('/').next().unwrap_or(name);
+                format!("registry \"{name}\" does not let you push: `docker login {host}` first")
             }
             Some(OciDistributionError::RequestError(_)) if self.plain_http => {
                 format!("cannot talk to registry \"{name}\" in plain HTTP: is it running?")
             }
             Some(OciDistributionError::RequestError(_)) => format!(
-                "cannot talk to registry \"{name}\": is it running? if it has no TLS, say --insecure"
+                "cannot talk to registry \"{name}\": is it running? if it has no TLS, say --insecure; if its certificate is of an authority of your own, name that in SSL_CERT_FILE"
             ),
             _ => format!("cannot push to registry \"{name}\""),
         };
         error.context(remedy)
+    }
+}
+
+/// Whether the registry knows who asks and says no, or does not know and wants to.
+fn is_refusal(error: &OciDistributionError) -> bool {
+    match error {
+        OciDistributionError::AuthenticationFailure(_)
+        | OciDistributionError::UnauthorizedError { .. }
+        | OciDistributionError::ServerError { code: 401 | 403, .. } => true,
+        OciDistributionError::RegistryError { envelope, .. } => envelope
+            .errors
+            .iter()
+            .any(|one| matches!(one.code, OciErrorCode::Unauthorized | OciErrorCode::Denied)),
+        _ => false,
     }
 }
 

@@ -1,0 +1,184 @@
+//! What follows from the procs' records: the status, the pods to make and to end, and the job's own end.
+//!
+//! Invariant: what comes before the status is a pure function of the job; all else comes after it. A pod is made only where
+//! no other one of its proc lives, and let go only when its end is in the status.
+
+use super::{Work, over, release};
+use crate::{
+    facts::Phase,
+    observed::{Decision, Effect},
+    pod::{self, Attempt},
+    settings::Delivery,
+    summary,
+};
+use duj_api::{DockerUniverseJobStatus, status::ProcStatus};
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::Pod;
+
+/// Changes of a job's status that may wait are written once in this time.
+const COALESCE: SignedDuration = SignedDuration::from_secs(1);
+/// An ended pod that a later attempt has replaced stays this long, so that an operator that was paused finds its name taken.
+const KEEP_ENDED: SignedDuration = SignedDuration::from_mins(10);
+/// Other people's containers may keep an ended job's pod alive this long.
+const FOREIGN_GRACE: SignedDuration = SignedDuration::from_secs(30);
+/// The longest wait between attempts that do not begin.
+const LONGEST_BACKOFF: i64 = 300;
+
+impl Work<'_> {
+    /// What follows: the status, and the effects that go with it.
+    pub(super) fn conclude(mut self, answers: Vec<Effect>) -> Decision {
+        let created = self.create_pods();
+        let mut after = self.end_pods();
+        after.extend(answers);
+        let ttl = self.expire();
+        let status = summary::status(&self);
+        let committed = self.observed.job.status.as_ref();
+        let changed = committed != Some(&status);
+        // The first pod of a one-proc job may be made before its first status: it is a pure function of the job.
+        let first = committed.is_none_or(|status| status.counts.is_none())
+            && self.records.len() == 1
+            && self.records.values().all(|record| record.attempt == 0)
+            && self.noticed.commands.is_empty()
+            && self.observed.refusal.is_none();
+        let (before, pods) = if first { (created, Vec::new()) } else { (Vec::new(), created) };
+        after.extend(pods);
+        after.extend(ttl);
+        let urgent =
+            !after.is_empty() || summary::is_final(&status) || answers_people(committed, &status);
+        let since = self.observed.uncommitted_since.unwrap_or(self.observed.now);
+        let due = since.saturating_add(COALESCE).unwrap_or(self.observed.now);
+        let because = status.because.clone();
+        if changed && !urgent && due > self.observed.now {
+            self.wake_at(Some(due));
+            return Decision {
+                before,
+                deferred: true,
+                wake: self.wake,
+                because,
+                ..Decision::default()
+            };
+        }
+        if changed {
+            after.extend(self.journal.mirrored());
+        }
+        let status = changed.then_some(status);
+        Decision { before, status, deferred: false, after, wake: self.wake, because }
+    }
+
+    fn create_pods(&mut self) -> Vec<Effect> {
+        let ids: Vec<u32> = self.records.keys().copied().collect();
+        ids.into_iter().filter_map(|id| self.create_pod(id)).collect()
+    }
+
+    fn create_pod(&mut self, id: u32) -> Option<Effect> {
+        let record = &self.records[&id];
+        if record.status != ProcStatus::Idle
+            || self.current_pod(id).is_some()
+            || self.other_live_pod(id).is_some()
+        {
+            return None;
+        }
+        let now = self.observed.now;
+        if let Some(refusal) = self.observed.refusal.as_ref().filter(|refusal| refusal.retry > now)
+        {
+            self.wake_at(Some(refusal.retry));
+            return None;
+        }
+        let entered = record.entered_status.as_ref().map_or(now, |time| time.0);
+        let begin = entered.saturating_add(backoff(record.unstarted)).unwrap_or(now);
+        if begin > now {
+            self.wake_at(Some(begin));
+            return None;
+        }
+        let pod = self.pod_of(id).ok()?;
+        Some(Effect::CreatePod(Box::new(pod)))
+    }
+
+    pub(super) fn pod_of(&self, id: u32) -> Result<Pod, String> {
+        let record = &self.records[&id];
+        let delivery =
+            if record.starter_copied { Delivery::InitContainer } else { self.settings.delivery };
+        let attempt = Attempt {
+            cluster_id: self.cluster_id,
+            proc: id,
+            number: record.attempt,
+            starts: record.num_job_starts,
+            delivery,
+        };
+        pod::pod_for(&self.observed.job, self.settings, attempt)
+    }
+
+    /// Stops pods that nobody wants any more, and lets go of those that are accounted.
+    fn end_pods(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for &pod in &self.pods {
+            let Some(record) = self.records.get(&pod.proc) else {
+                effects.extend(release(pod).filter(|_| pod.ended()));
+                continue;
+            };
+            let current = pod.attempt == record.attempt && !over(record);
+            let accounted = pod.ended() && !current;
+            if accounted {
+                effects.extend(release(pod));
+            }
+            let delete = || Effect::DeletePod { name: pod.name.clone(), uid: pod.uid.clone() };
+            if pod.deleting.is_some() {
+                continue;
+            }
+            let unwanted = matches!(record.status, ProcStatus::Held | ProcStatus::Removed)
+                || pod.attempt != record.attempt
+                || record.status == ProcStatus::Completed;
+            if !pod.ended() {
+                if unwanted {
+                    effects.push(delete());
+                }
+                continue;
+            }
+            let finished = pod.finished().or(pod.created).unwrap_or(self.observed.now);
+            let term = if matches!(pod.phase, Phase::Running) {
+                Some(FOREIGN_GRACE)
+            } else if pod.attempt < record.attempt && record.status != ProcStatus::Held {
+                Some(KEEP_ENDED)
+            } else {
+                None
+            };
+            if let Some(end) = term.and_then(|term| finished.saturating_add(term).ok()) {
+                if end <= self.observed.now {
+                    effects.push(delete());
+                } else {
+                    self.wake = Some(self.wake.map_or(end, |wake| wake.min(end)));
+                }
+            }
+        }
+        effects
+    }
+
+    /// Deletes the job when its time after the end is over.
+    fn expire(&mut self) -> Option<Effect> {
+        let ttl = self.observed.job.spec.ttl_seconds_after_finished?;
+        let committed = self.observed.job.status.as_ref()?.completion_time.as_ref()?.0;
+        let end = committed.saturating_add(SignedDuration::from_secs(ttl)).ok()?;
+        if end > self.observed.now {
+            self.wake_at(Some(end));
+            return None;
+        }
+        Some(Effect::DeleteJob)
+    }
+}
+
+/// The state of some proc changed by what a person wants, who is waiting to see it.
+fn answers_people(
+    committed: Option<&DockerUniverseJobStatus>,
+    status: &DockerUniverseJobStatus,
+) -> bool {
+    committed.is_some_and(|committed| {
+        committed.noticed != status.noticed
+            || committed.counts.map(|counts| counts.held) != status.counts.map(|counts| counts.held)
+    })
+}
+
+/// The wait before another attempt, after so many that did not begin.
+fn backoff(unstarted: u32) -> SignedDuration {
+    let seconds = (1i64 << unstarted.saturating_sub(1).min(20)) - 1;
+    SignedDuration::from_secs(seconds.min(LONGEST_BACKOFF))
+}

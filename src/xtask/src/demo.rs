@@ -1,0 +1,282 @@
+//! `cargo xtask demo`: real jobs run, fail, get held and are released on a real cluster, and a person watches.
+//!
+//! Invariant: it ends well only if every example ended as its scene says; the cluster stays for the person to play with.
+
+use crate::{cluster, deploy, kubectl::Kubectl};
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+use std::{fs, path::PathBuf, time::Instant};
+
+/// The namespace of the examples; it enforces Pod Security *restricted*.
+const NAMESPACE: &str = "docker-universe-demo";
+const JOB: &str = "dockeruniversejob";
+
+/// Arguments of `cargo xtask demo`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// An existing cluster in place of the one that `cargo xtask cluster` makes
+    #[arg(long, value_name = "FILE", requires = "registry")]
+    kubeconfig: Option<PathBuf>,
+    /// Registry that the existing cluster's nodes pull from; it must hold busybox:1.35
+    #[arg(long, value_name = "HOST[:PORT][/PATH]", requires = "kubeconfig")]
+    registry: Option<String>,
+    /// Talk plain HTTP to --registry
+    #[arg(long, requires = "registry")]
+    insecure: bool,
+    /// The cluster of `cargo xtask cluster` that is meant
+    #[arg(long, value_name = "NAME", env = "DOCKER_UNIVERSE_CLUSTER", default_value = cluster::DEFAULT_NAME)]
+    cluster: String,
+}
+
+/// One step of a scene: what is given to the cluster, and how the job is afterwards.
+struct Step {
+    file: &'static str,
+    job: &'static str,
+    /// `status.procs[0].status` afterwards.
+    status: &'static str,
+    /// What else its record holds, by JSON pointer.
+    facts: &'static [(&'static str, i64)],
+}
+
+/// Each example with its end, in the order in which they are shown.
+const SCENES: &[(&str, &[Step])] = &[
+    (
+        "a job that runs to its end",
+        &[step("hello.yaml", "hello", "Completed", &[("/exitCode", 0)])],
+    ),
+    (
+        "configuration from a ConfigMap",
+        &[step("config.yaml", "config", "Completed", &[("/exitCode", 0)])],
+    ),
+    (
+        "an exit code of its own",
+        &[step("exit-one.yaml", "exit-one", "Completed", &[("/exitCode", 1)])],
+    ),
+    (
+        "a command that gets killed",
+        &[step("killed.yaml", "killed", "Completed", &[("/exitSignal", 9)])],
+    ),
+    (
+        "too little memory: held, mended, released",
+        &[
+            step(
+                "memory-hog.yaml",
+                "memory-hog",
+                "Held",
+                &[("/hold/code", 34), ("/hold/subcode", 102)],
+            ),
+            step(
+                "memory-hog-mended.yaml",
+                "memory-hog",
+                "Completed",
+                &[("/exitCode", 0), ("/attempt", 1)],
+            ),
+        ],
+    ),
+    (
+        "too little scratch space: held",
+        &[step("disk-hog.yaml", "disk-hog", "Held", &[("/hold/code", 34), ("/hold/subcode", 104)])],
+    ),
+    (
+        "a typo in the image: held, mended, released",
+        &[
+            step("typo.yaml", "typo", "Held", &[("/hold/code", 35)]),
+            step("typo-mended.yaml", "typo", "Completed", &[("/exitCode", 0)]),
+        ],
+    ),
+    (
+        "submitted on hold, then released",
+        &[
+            step("on-hold.yaml", "on-hold", "Held", &[("/hold/code", 15)]),
+            step("on-hold-released.yaml", "on-hold", "Completed", &[("/exitCode", 0)]),
+        ],
+    ),
+    (
+        "commands: hold, release, remove",
+        &[
+            step("sleep.yaml", "sleep", "Running", &[]),
+            step("sleep-hold.yaml", "sleep", "Held", &[("/hold/code", 1)]),
+            step("sleep-release.yaml", "sleep", "Running", &[]),
+            step("sleep-remove.yaml", "sleep", "Removed", &[]),
+        ],
+    ),
+];
+
+const fn step(
+    file: &'static str,
+    job: &'static str,
+    status: &'static str,
+    facts: &'static [(&'static str, i64)],
+) -> Step {
+    Step { file, job, status, facts }
+}
+
+/// Runs the demo.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let stage = Stage::set(arguments)?;
+    stage.play()?;
+    println!(
+        "\nevery example ended as it should, {:.0} s after the start",
+        begun.elapsed().as_secs_f64()
+    );
+    if arguments.kubeconfig.is_none() {
+        let name = if arguments.cluster == cluster::DEFAULT_NAME {
+            String::new()
+        } else {
+            format!(" --name {}", arguments.cluster)
+        };
+        println!("the cluster stays; look around in it with");
+        println!("  eval \"$(cargo xtask cluster env{name})\"");
+        println!("  kubectl --namespace {NAMESPACE} get duj");
+        println!("and end it with");
+        println!("  cargo xtask cluster down{name}");
+    }
+    Ok(())
+}
+
+/// A cluster with the operator in it.
+pub(crate) struct Stage {
+    kubectl: Kubectl,
+    registry: String,
+}
+
+impl Stage {
+    fn set(arguments: &Arguments) -> anyhow::Result<Self> {
+        let Some(kubeconfig) = &arguments.kubeconfig else {
+            let cluster = cluster::up(&arguments.cluster)?;
+            deploy::with(&[
+                "--cluster",
+                &cluster.name,
+                "--kubeconfig",
+                &cluster.kubeconfig.to_string_lossy(),
+            ])?;
+            return Ok(Self::on(&cluster));
+        };
+        let registry = arguments.registry.clone().context("--registry is missing")?;
+        let kubeconfig_text = kubeconfig.to_string_lossy();
+        let mut words = vec!["--kubeconfig", &*kubeconfig_text, "--registry", &*registry];
+        if arguments.insecure {
+            words.push("--insecure");
+        }
+        deploy::with(&words)?;
+        Ok(Self { kubectl: Kubectl::new(None, kubeconfig), registry })
+    }
+
+    /// The stage of a cluster where the operator is installed.
+    pub(crate) fn on(cluster: &cluster::Cluster) -> Self {
+        Self {
+            kubectl: Kubectl::new(Some(&cluster.bin), &cluster.kubeconfig),
+            registry: cluster.registry.clone(),
+        }
+    }
+
+    /// Plays every scene in a fresh namespace.
+    pub(crate) fn play(&self) -> anyhow::Result<()> {
+        self.fresh_namespace()?;
+        let mut failures = Vec::new();
+        for (title, steps) in SCENES {
+            println!("\n=== {title}");
+            for step in *steps {
+                if let Err(error) = self.act(step) {
+                    println!("!!! {error:#}");
+                    failures.push(format!("{}: {error:#}", step.file));
+                    break;
+                }
+            }
+        }
+        println!("\n=== all of them, as condor_q would list them");
+        self.show(&["get", "duj"])?;
+        if failures.is_empty() {
+            return Ok(());
+        }
+        bail!(
+            "{} examples did not end as they should:\n  {}",
+            failures.len(),
+            failures.join("\n  ")
+        );
+    }
+
+    fn fresh_namespace(&self) -> anyhow::Result<()> {
+        self.kubectl.run(&["delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait"])?;
+        let manifest = format!(
+            r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"{NAMESPACE}","labels":{{"pod-security.kubernetes.io/enforce":"restricted"}}}}}}"#
+        );
+        self.kubectl.feed(&["create", "--filename", "-"], &manifest)?;
+        self.kubectl.until("the namespace has a service account", |kubectl| {
+            Ok(kubectl.run(&["--namespace", NAMESPACE, "get", "serviceaccount", "default"]).ok())
+        })?;
+        Ok(())
+    }
+
+    fn act(&self, step: &Step) -> anyhow::Result<()> {
+        let path = crate::repository().join("examples").join(step.file);
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let manifest = text.replace("image: ", &format!("image: {}/", self.registry));
+        // Commands are given once, under a name that the server makes up.
+        let verb = if text.contains("generateName") { "create" } else { "apply" };
+        println!("$ kubectl {verb} -f examples/{}   (images from {})", step.file, self.registry);
+        let told =
+            self.kubectl.feed(&["--namespace", NAMESPACE, verb, "--filename", "-"], &manifest)?;
+        print!("{told}");
+        let Step { status, facts, .. } = *step;
+        let found = self.kubectl.until(&format!("job '{}' is {status}", step.job), |kubectl| {
+            let job = kubectl.get(&["--namespace", NAMESPACE, JOB, step.job])?;
+            Ok(is_at(&job, status, facts).then_some(job))
+        });
+        self.show(&["get", "duj", step.job])?;
+        let job = match found {
+            Ok(job) => job,
+            Err(error) => {
+                self.show(&["describe", JOB, step.job])?;
+                return Err(error);
+            }
+        };
+        self.tell(&job, step.job, status)
+    }
+
+    /// What a person wants to see of a job in this state.
+    fn tell(&self, job: &Value, name: &str, status: &str) -> anyhow::Result<()> {
+        match status {
+            "Held" => println!("held: {}", text(job, "/status/procs/0/hold/reason")),
+            "Completed" | "Removed" => {
+                let selector = format!("dockeruniverse.io/job={name}");
+                let words =
+                    ["--namespace", NAMESPACE, "logs", "--selector", &selector, "--tail=20"];
+                if let Ok(output) = self.kubectl.run(&words)
+                    && !output.is_empty()
+                {
+                    println!("--- output");
+                    print!("{output}");
+                }
+                println!("--- userlog");
+                print!("{}", text(job, "/status/userLog/text"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn show(&self, words: &[&str]) -> anyhow::Result<()> {
+        println!("$ kubectl {}", words.join(" "));
+        print!("{}", self.kubectl.run(&[&["--namespace", NAMESPACE], words].concat())?);
+        Ok(())
+    }
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The job's proc is in that state for this very specification, nothing of it is stopping, and its record holds the facts.
+fn is_at(job: &Value, status: &str, facts: &[(&str, i64)]) -> bool {
+    let Some(record) = job.pointer("/status/procs/0") else { return false };
+    let stopping = ["/hold/stopping", "/remove/stopping"];
+    job.pointer("/status/observedGeneration") == job.pointer("/metadata/generation")
+        && text(record, "/status") == status
+        && stopping.iter().all(|pointer| record.pointer(pointer) != Some(&Value::Bool(true)))
+        && facts.iter().all(|(pointer, number)| {
+            record.pointer(pointer).and_then(Value::as_i64).unwrap_or(0) == *number
+        })
+}

@@ -1,0 +1,158 @@
+//! `cargo xtask test`: everything that must hold, in the order in which a fault is found soonest.
+//!
+//! Invariant: each step stands for itself and stops the run when it fails; nothing is skipped without being named. With
+//! `--fast` there is no cluster; without it, the real node runs every scenario and every example.
+
+use crate::{chart, cluster, crds, demo, deploy, image};
+use anyhow::{Context as _, bail};
+use std::{process::Command, time::Instant};
+
+/// Arguments of `cargo xtask test`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Only what needs no cluster
+    #[arg(long)]
+    fast: bool,
+    /// Leave the test's cluster up afterwards
+    #[arg(long)]
+    keep: bool,
+    /// The cluster to test on; brought up if it is not, and then taken down again
+    #[arg(long, value_name = "NAME", default_value = "test")]
+    cluster: String,
+    /// Only the scenarios of the real node whose names contain this
+    #[arg(long, value_name = "TEXT", conflicts_with = "fast")]
+    scenario: Option<String>,
+}
+
+/// Values of the chart that make waiting short.
+const QUICK: [&str; 4] = ["--set", "imagePatienceSeconds=20", "--set", "defaults.memory=64Mi"];
+
+/// Scenarios at the same time: they mostly wait for the node.
+const SCENARIOS_AT_ONCE: &str = "--test-threads=8";
+
+/// Runs the steps.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let mut steps = Steps::default();
+    if arguments.scenario.is_none() {
+        without_cluster(&mut steps)?;
+    }
+    if !arguments.fast {
+        let found = cluster::find(&arguments.cluster)?.is_some();
+        let result = with_cluster(&mut steps, arguments);
+        if !found && !arguments.keep && result.is_ok() {
+            steps.run("take the cluster down", || cluster::down(&arguments.cluster))?;
+        }
+        result?;
+    }
+    steps.report();
+    Ok(())
+}
+
+fn without_cluster(steps: &mut Steps) -> anyhow::Result<()> {
+    steps.run("formatting", || cargo(&["fmt", "--all", "--check"]))?;
+    steps.run("lints", || {
+        let all = [
+            "clippy",
+            "--quiet",
+            "--workspace",
+            "--all-targets",
+            "--features",
+            "docker-universe/real-node",
+        ];
+        cargo(&[&all[..], &["--", "--deny", "warnings"]].concat())
+    })?;
+    steps.run("generated files", || crds::check(&crate::repository()))?;
+    steps.run("unit tests, tables, properties, HTCondor's own reader", || {
+        cargo(&["test", "--quiet", "--workspace"])
+    })?;
+    steps.run("chart", || chart::check(&cluster::helm()?))
+}
+
+fn with_cluster(steps: &mut Steps, arguments: &Arguments) -> anyhow::Result<()> {
+    let cluster = steps.run("a real cluster", || cluster::up(&arguments.cluster))?;
+    let kubeconfig = cluster.kubeconfig.to_string_lossy().into_owned();
+    let install = |more: &[&str]| {
+        let place = ["--cluster", &cluster.name, "--kubeconfig", &kubeconfig];
+        deploy::with(&[&place, &QUICK[..], more].concat())
+    };
+    steps.run("images and chart", || {
+        image::push_workloads(&cluster.registry)?;
+        install(&[])
+    })?;
+    let only = arguments.scenario.as_deref();
+    let scenarios = |feature: &str, test: &str, threads: &str| {
+        let mut command = Command::new(env!("CARGO"));
+        command
+            .args(["test", "--quiet", "--workspace", "--features", feature, "--test", test, "--"])
+            .args(only)
+            .arg(threads)
+            .current_dir(crate::repository())
+            .envs(cluster.variables());
+        finish(command)
+    };
+    let real = "docker-universe/real-node";
+    steps.run("scenarios on the real node", || scenarios(real, "node", SCENARIOS_AT_ONCE))?;
+    if only.is_none() {
+        steps.run("examples", || demo::Stage::on(&cluster).play())?;
+    }
+    steps.run("the starter copied by an init container", || {
+        install(&["--set", "starter.delivery=InitContainer"])?;
+        scenarios(real, "node_copied", SCENARIOS_AT_ONCE)
+    })?;
+    steps.run("an operator's image that nobody can pull", || {
+        let nowhere = format!("starter.image={}/nowhere:1", cluster.registry);
+        install(&["--set", &nowhere])?;
+        scenarios(real, "node_unpullable", "--test-threads=1")
+    })
+}
+
+fn cargo(words: &[&str]) -> anyhow::Result<()> {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(words).current_dir(crate::repository());
+    finish(command)
+}
+
+fn finish(mut command: Command) -> anyhow::Result<()> {
+    // A test that fails on a colleague's machine is read in a log.
+    command.env("CARGO_TERM_COLOR", "never");
+    let status = command.status().context("cannot start cargo")?;
+    if !status.success() {
+        bail!("it ended with {status}");
+    }
+    Ok(())
+}
+
+/// What was done, and how long it took.
+#[derive(Default)]
+struct Steps(Vec<(String, f64)>);
+
+impl Steps {
+    fn run<T>(
+        &mut self,
+        name: &str,
+        step: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        eprintln!("==> {name}");
+        let begun = Instant::now();
+        match step() {
+            Ok(value) => {
+                let seconds = begun.elapsed().as_secs_f64();
+                eprintln!("<== {name}: good, {seconds:.1} s");
+                self.0.push((name.to_owned(), seconds));
+                Ok(value)
+            }
+            Err(error) => {
+                eprintln!("<== {name}: FAILED");
+                println!("steps: {} passed, 1 failed", self.0.len());
+                Err(error.context(format!("step '{name}' failed")))
+            }
+        }
+    }
+
+    fn report(&self) {
+        for (name, seconds) in &self.0 {
+            println!("{seconds:8.1} s  {name}");
+        }
+        println!("steps: {} passed, 0 failed", self.0.len());
+    }
+}
