@@ -29,3 +29,27 @@ mod images;
 
 #[path = "node/pod.rs"]
 mod pod;
+
+#[path = "node/kept.rs"]
+mod kept;
+
+#[path = "node/people.rs"]
+mod people;
+
+#[path = "node/deleted.rs"]
+mod deleted;
+
+#[path = "node/evictions.rs"]
+mod evictions;
+
+#[path = "node/nodes.rs"]
+mod nodes;
+
+#[path = "node/waiting.rs"]
+mod waiting;
+
+#[path = "node/strangers.rs"]
+mod strangers;
+
+#[path = "node/refused.rs"]
+mod refused;

@@ -6,11 +6,17 @@ use crate::{
 };
 use duj_api::status::{ProcRecord, ProcStatus};
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// Code, subcode and reason of the hold.
 fn hold(record: &ProcRecord) -> (i32, i32, &str) {
     let hold = record.hold.as_ref().expect("the proc is held");
     (hold.code, hold.subcode, &hold.reason)
+}
+
+/// Where control groups are of version 2, the kubelet lets the kernel kill a container as a whole, its starter included.
+fn dies_as_a_whole() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
 }
 
 /// What the kubelet says of a container in which the kernel killed a process for lack of memory.
@@ -29,10 +35,10 @@ async fn held_for_memory(world: &World, name: &str) {
     assert_eq!((code, subcode), (34, 102));
     let slot = format!("Error from {}@", world.pod(name).await.metadata.name.unwrap());
     assert!(reason.starts_with(&slot), "{reason}");
-    assert!(
-        reason.contains("Docker job has gone over memory limit of 16 Mb (peak 16 Mb)"),
-        "{reason}"
-    );
+    // A starter that was killed too may not have seen the peak: the number is not promised then, the reason is.
+    let peak = if dies_as_a_whole() { "" } else { " (peak 16 Mb). " };
+    let words = format!("Docker job has gone over memory limit of 16 Mb{peak}");
+    assert!(reason.contains(&words), "{reason}");
     assert!(reason.ends_with("Consider increasing requestMemory"), "{reason}");
     let status = world.job(name).await.status.unwrap();
     assert_eq!(event_numbers(&status), [0, 1, 21, 4, 12]);
@@ -75,7 +81,7 @@ async fn a_job_that_survives_a_child_killed_for_memory_is_held_too() {
     let limit = json!({ "requestMemory": "16Mi" });
     world.submit("child", script("tail /dev/zero; exit 0", limit)).await;
     held_for_memory(&world, "child").await;
-    assert_eq!(world.pinned("child").await, out_of_memory(0));
+    assert_eq!(world.pinned("child").await, out_of_memory(if dies_as_a_whole() { 137 } else { 0 }));
     world.end().await;
 }
 
@@ -84,10 +90,15 @@ async fn the_kernel_may_kill_the_starter_itself_for_memory() {
     let world = World::new("memory-starter").await;
     let limit = json!({ "requestMemory": "16Mi" });
     world
-        .submit("starter", script("until [ -e go ]; do sleep 0.1; done; tail /dev/zero", limit))
+        .submit(
+            "starter",
+            script("touch up; until [ -e go ]; do sleep 0.1; done; tail /dev/zero", limit),
+        )
         .await;
     world.wait_for("starter", ProcStatus::Running).await;
     let starter = inside::starter_of(&world, "starter").await;
+    let is_up = || async { inside::read(starter, "scratch/work/up").is_some() };
+    world.until("the job is up, so that it does not inherit what its starter gets", is_up).await;
     inside::first_to_be_killed_for_memory(starter);
     inside::write(starter, "scratch/work/go", "");
 

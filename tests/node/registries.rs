@@ -45,22 +45,25 @@ impl Private {
         fs::write(&passwords, format!("{USER}:{HASH}\n")).expect("a file of passwords");
         let configuration = directory.join("config.yml");
         let text = format!(
-            "version: 0.1\nlog: {{ level: fatal }}\nstorage: {{ inmemory: {{}} }}\nhttp: {{ addr: '{}' }}\n\
+            "version: 0.1\nlog: {{ level: error }}\nstorage: {{ inmemory: {{}} }}\nhttp: {{ addr: '{}' }}\n\
              auth: {{ htpasswd: {{ realm: test, path: '{}' }} }}\nproxy: {{ remoteurl: 'http://{}' }}\n",
             address(port),
             passwords.display(),
             registry(),
         );
         fs::write(&configuration, text).expect("a configuration");
+        let log = directory.join("log");
         let process = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "docker-registry", "serve"])
             .arg(&configuration)
             .stdout(Stdio::null())
+            .stderr(fs::File::create(&log).expect("a file for its words"))
             .spawn()
             .expect("the packages util-linux and docker-registry are installed");
         let mut private = Self { process, directory };
         while TcpStream::connect(address(port)).await.is_err() {
-            assert!(matches!(private.process.try_wait(), Ok(None)), "the registry ended at once");
+            let listens_soon = matches!(private.process.try_wait(), Ok(None));
+            assert!(listens_soon, "the registry ended: {}", fs::read_to_string(&log).unwrap());
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
         private

@@ -2,7 +2,7 @@
 
 use crate::{
     evictions::evictions,
-    people::{FIRST_STAYS, UNTIL_KNOCK, knock},
+    people::{FIRST_STAYS, UNTIL_KNOCK, knock, knock_at},
     waiting::bystander,
     world::{World, event_numbers, image},
 };
@@ -36,10 +36,10 @@ async fn labels_and_annotations_of_others_change_nothing() {
         json!({ "metadata": {
         "labels": {
             "sidecar.example/injected": "yes",
-            names::LABEL_JOB_UID: "nobody", names::LABEL_PROC_ID: "99", names::LABEL_ATTEMPT: "-1",
+            names::LABEL_JOB_UID: "nobody", names::LABEL_PROC_ID: "99", names::LABEL_ATTEMPT: "4294967296",
             names::LABEL_CLUSTER_ID: "x",
         },
-        "annotations": { names::ANNOTATION_GENERATION: "none", "note": "\u{7}" },
+        "annotations": { names::ANNOTATION_GENERATION: "none", "sidecar.example/note": "\u{7}" },
     } }),
     )
     .await;
@@ -80,6 +80,7 @@ async fn pods_that_pretend_to_be_ours_are_not() {
     world.submit("job", json!({ "executable": "sh", "arguments": ["-c", UNTIL_KNOCK] })).await;
     world.wait_for("job", ProcStatus::Running).await;
     let uid = world.job("job").await.uid().unwrap();
+    let pod = world.pod("job").await.name_any();
     let labels = |attempt: &str, proc: &str| {
         json!({
             names::LABEL_MANAGED_BY: names::MANAGED_BY, names::LABEL_JOB: "job", names::LABEL_JOB_UID: uid,
@@ -103,7 +104,7 @@ async fn pods_that_pretend_to_be_ours_are_not() {
     pretend("not-the-controller", labels("8", "0"), owner("DockerUniverseJob", false)).await;
     pretend("a-0-0", labels("0", "0"), owner("DockerUniverseJob", true)).await;
 
-    knock(&world, "job").await;
+    knock_at(&world, &pod).await;
     let record = world.wait_for("job", ProcStatus::Completed).await;
     assert_eq!((record.attempt, record.num_vacates), (0, 0));
     assert_eq!(event_numbers(&world.job("job").await.status.unwrap()), [0, 1, 6, 5]);

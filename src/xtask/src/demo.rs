@@ -2,7 +2,7 @@
 //!
 //! Invariant: it ends well only if every example ended as its scene says; the cluster stays for the person to play with.
 
-use crate::{cluster, deploy, kubectl::Kubectl};
+use crate::{cluster, deploy, image, kubectl::Kubectl};
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 use std::{fs, path::PathBuf, time::Instant};
@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
     /// An existing cluster in place of the one that `cargo xtask cluster` makes
     #[arg(long, value_name = "FILE", requires = "registry")]
     kubeconfig: Option<PathBuf>,
-    /// Registry that the existing cluster's nodes pull from; it must hold busybox:1.35
+    /// Registry that the existing cluster's nodes pull from; the images are pushed there
     #[arg(long, value_name = "HOST[:PORT][/PATH]", requires = "kubeconfig")]
     registry: Option<String>,
     /// Talk plain HTTP to --registry
@@ -159,6 +159,7 @@ impl Stage {
         if arguments.insecure {
             words.push("--insecure");
         }
+        image::push_workloads(&image::Registry::new(&registry, arguments.insecure)?)?;
         deploy::with(&words)?;
         Ok(Self { kubectl: Kubectl::new(None, kubeconfig), registry })
     }

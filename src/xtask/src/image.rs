@@ -99,11 +99,10 @@ pub(crate) fn ensure_busybox(registry: &str) -> anyhow::Result<()> {
     push(&Registry::of_cluster(registry)?, &workloads::busybox()?).map(|_| ())
 }
 
-/// Puts the images that tests and examples run into the registry of a cluster at `host:port`.
-pub(crate) fn push_workloads(registry: &str) -> anyhow::Result<()> {
-    let registry = Registry::of_cluster(registry)?;
+/// Puts the images that tests and examples run into the registry.
+pub(crate) fn push_workloads(registry: &Registry) -> anyhow::Result<()> {
     for image in [workloads::busybox()?, workloads::oddities()?] {
-        push(&registry, &image)?;
+        push(registry, &image)?;
     }
     Ok(())
 }

@@ -76,7 +76,7 @@ fn with_cluster(steps: &mut Steps, arguments: &Arguments) -> anyhow::Result<()> 
         deploy::with(&[&place, &QUICK[..], more].concat())
     };
     steps.run("images and chart", || {
-        image::push_workloads(&cluster.registry)?;
+        image::push_workloads(&image::Registry::of_cluster(&cluster.registry)?)?;
         install(&[])
     })?;
     let only = arguments.scenario.as_deref();

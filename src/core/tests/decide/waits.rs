@@ -119,6 +119,18 @@ fn our_own_image_never_holds_a_job() {
 }
 
 #[test]
+fn a_pod_with_an_image_of_ours_that_was_replaced_is_made_again() {
+    let mut play = waiting("ErrImagePull", "image \"registry.example/docker-universe:0\": not found");
+    play.is("Idle", "StarterImageUnavailable", "0");
+    play.operator.settings.image = "registry.example/docker-universe:1".into();
+    play.scene("the installation was mended");
+    play.is("Idle", "Stopping", "0 4");
+    play.pod().vanish();
+    play.scene("the old pod is gone");
+    assert_eq!((play.record().attempt, play.record().num_holds), (1, 0));
+}
+
+#[test]
 fn our_own_image_is_told_from_a_users_image_of_a_similar_name() {
     let mut play = Play::of(serde_json::json!({ "image": "registry.example/docker" }));
     play.scene("submitted");

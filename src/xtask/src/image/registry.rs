@@ -2,8 +2,8 @@
 //! blobs are missing; pushing what is there already moves nothing.
 //!
 //! `oci-client` speaks the distribution API, because registries differ in how they ask for tokens and
-//! take uploads, and it knows those ways. It costs some 45 s of a cold build on two cores (most of it
-//! `aws-lc-rs` and `hyper`, the operator's own TLS and HTTP); a leaner HTTP client would save about 30 s
+//! take uploads, and it knows those ways. It costs some 55 s of a cold build on two cores (most of it
+//! `aws-lc-rs` and `hyper`, the operator's own TLS and HTTP); a leaner HTTP client would save about 45 s
 //! and leave the token dance, and with it every registry that people really use, to us.
 
 use std::{env, fs::File, io::BufReader, net::IpAddr, path::PathBuf, time::Duration};
