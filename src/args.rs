@@ -20,12 +20,12 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Watch jobs and run them
-    Run(Run),
+    Run(Box<RunArguments>),
 }
 
 /// Arguments of `run`, as the chart writes them.
 #[derive(Debug, clap::Args)]
-pub struct Run {
+pub struct RunArguments {
     /// The operator's own image, which carries the starter; by digest
     #[arg(long)]
     image: String,
@@ -107,13 +107,13 @@ impl Arguments {
     }
 
     /// The arguments of `run`.
-    pub fn into_run(self) -> Run {
+    pub fn into_run(self) -> RunArguments {
         let Command::Run(run) = self.command;
-        run
+        *run
     }
 }
 
-impl Run {
+impl RunArguments {
     /// What the arguments mean on a server of version 1.`server_minor`.
     pub fn settings(&self, server_minor: u32) -> Settings {
         let delivery = match self.starter_delivery {

@@ -60,7 +60,7 @@ impl ClusterIds {
             match self.try_reserve().await {
                 Ok(block) => return Ok(block),
                 Err(error) if error.is_conflict() || error.is_already_exists() => {
-                    last = Some(error)
+                    last = Some(error);
                 }
                 Err(error) => return Err(error),
             }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 /// An answered command stays this long.
 const KEEP: SignedDuration = SignedDuration::from_hours(1);
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_mins(1);
 
 /// Looks at the commands of the places that are named, and of all places once a minute.
 pub async fn look_after(context: Arc<Context>, mut places: mpsc::UnboundedReceiver<JobKey>) {

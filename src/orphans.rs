@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 /// Looks again at all owners this often, for what a crash or a lost watch event left behind.
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_mins(1);
 
 /// A job that may be gone, with the UID that its pods name.
 pub type Suspect = (String, JobKey);

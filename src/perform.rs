@@ -10,7 +10,7 @@ use duj_api::{
 };
 use duj_core::{
     facts::PodFacts,
-    observed::{Effect, RefusalKind},
+    observed::{Effect, Refusal, RefusalKind},
     patch,
 };
 use jiff::Timestamp;
@@ -127,20 +127,20 @@ pub async fn perform(
     effect: Effect,
 ) -> Result<Made, Error> {
     match effect {
-        Effect::CreatePod(pod) => return create_pod(context, job, *pod).await,
+        Effect::CreatePod(pod) => return Box::pin(create_pod(context, job, &pod)).await,
         Effect::DeletePod { name, uid } => {
-            delete_pod(context, &namespace(job), &name, &uid).await?
+            delete_pod(context, &namespace(job), &name, &uid).await?;
         }
         Effect::ReleasePod { name, uid } => {
-            release_pod(context, &namespace(job), &name, &uid).await?
+            release_pod(context, &namespace(job), &name, &uid).await?;
         }
         Effect::Answer { name, status } => answer(context, &namespace(job), &name, status).await?,
         Effect::ForgetCommand { name, uid } => {
-            forget(context, &namespace(job), &name, &uid).await?
+            forget(context, &namespace(job), &name, &uid).await?;
         }
         Effect::DeleteJob => delete_job(context, job).await?,
         Effect::Event { warning, reason, note } => {
-            context.recorder.tell(job, warning, reason, note)
+            context.recorder.tell(job, warning, reason, note);
         }
     }
     Ok(Made::Done)
@@ -150,7 +150,7 @@ fn namespace(job: &DockerUniverseJob) -> String {
     job.namespace().unwrap_or_default()
 }
 
-async fn create_pod(context: &Context, job: &DockerUniverseJob, pod: Pod) -> Result<Made, Error> {
+async fn create_pod(context: &Context, job: &DockerUniverseJob, pod: &Pod) -> Result<Made, Error> {
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &namespace(job));
     let uid = job.uid().unwrap_or_default();
     let name = pod.name_any();
@@ -165,51 +165,56 @@ async fn create_pod(context: &Context, job: &DockerUniverseJob, pod: Pod) -> Res
         }
     }
     context.metrics.wrote(Verb::CreatePod);
-    let made = call("create the job's pod", pods.create(&PostParams::default(), &pod)).await;
-    let status = match made {
+    match call("create the job's pod", pods.create(&PostParams::default(), pod)).await {
         Ok(made) => {
             adopt(context, &uid, &made);
-            return Ok(Made::Done);
+            Ok(Made::Done)
         }
-        Err(error) => match error.status() {
-            Some(status) => status.clone(),
-            None => {
+        Err(error) => {
+            let answer = error.status().cloned();
+            if answer.as_ref().is_none_or(|status| status.code >= 500) {
+                // It may have happened, or happen yet.
                 context.memory.of(&uid, |memory| memory.unsure = Some(name));
-                return Err(error);
             }
-        },
-    };
+            let Some(status) = answer else { return Err(error) };
+            not_created(context, &pods, &uid, pod, &status).await
+        }
+    }
+}
+
+/// The server did not create the pod: it is there already, or it is refused.
+async fn not_created(
+    context: &Context,
+    pods: &Api<Pod>,
+    uid: &str,
+    pod: &Pod,
+    status: &Status,
+) -> Result<Made, Error> {
     // A quota answers before the server looks whether the name exists, so both answers are worth a look.
-    let before = context.memory.of(&uid, |memory| memory.refusals);
-    let refusal = refusal::read(&status, before, Timestamp::now());
+    let before = context.memory.of(uid, |memory| memory.refusals);
+    let refusal = refusal::read(status, before, Timestamp::now());
+    let name = pod.name_any();
     if status.is_already_exists() || refusal.kind == RefusalKind::Quota {
-        let there = call("read the job's pod", pods.get_opt(&pod.name_any())).await?;
+        let there = call("read the job's pod", pods.get_opt(&name)).await?;
         if let Some(there) = there {
-            if is_ours(&there, &pod) {
+            if is_ours(&there, pod) {
                 let there = with_label(context, there).await?;
-                adopt(context, &uid, &there);
+                adopt(context, uid, &there);
                 return Ok(Made::Done);
             }
-            let name = pod.name_any();
             let message =
                 format!("a pod '{name}' exists that is not this job's: delete it or rename it");
-            refuse(
-                context,
-                &uid,
-                duj_core::observed::Refusal { message, kind: RefusalKind::Transient, ..refusal },
-            );
+            refuse(context, uid, Refusal { message, kind: RefusalKind::Transient, ..refusal });
             return Ok(Made::Refused);
         }
     }
-    if status.is_already_exists() {
-        // It was there and is gone: the next look at the world tells.
-        return Ok(Made::Refused);
-    }
-    refuse(context, &uid, refusal);
+    if !status.is_already_exists() {
+        refuse(context, uid, refusal);
+    } // else it was there and is gone: the next look at the world tells
     Ok(Made::Refused)
 }
 
-fn refuse(context: &Context, uid: &str, refusal: duj_core::observed::Refusal) {
+fn refuse(context: &Context, uid: &str, refusal: Refusal) {
     context.memory.of(uid, |memory| {
         memory.refusals = memory.refusals.saturating_add(1);
         memory.refusal = Some(refusal);

@@ -34,7 +34,7 @@ pub async fn reconcile(
         let decision = decide(&observed, &context.settings);
         let now = observed.now;
         let wake = decision.wake.into_iter().chain(observe::look_again(&observed)).min();
-        if carry_out(&context, observed, decision).await? == Made::Done {
+        if Box::pin(carry_out(&context, observed, decision)).await? == Made::Done {
             action =
                 wake.map_or_else(Action::await_change, |wake| Action::requeue(until(wake, now)));
             break;
@@ -48,7 +48,7 @@ pub async fn reconcile(
 }
 
 /// What to do about an error: log it, and try again later and later.
-pub fn retry(job: Arc<DockerUniverseJob>, error: &Error, context: Arc<Context>) -> Action {
+pub fn retry(job: &DockerUniverseJob, error: &Error, context: &Context) -> Action {
     context.metrics.failed();
     let uid = job.uid().unwrap_or_default();
     let errors = context.memory.of(&uid, |memory| {
@@ -77,9 +77,9 @@ async fn carry_out(
     if let Made::Refused = all(context, &observed.job, &mut effects).await? {
         return Ok(Made::Refused);
     }
-    context.memory.of(&uid, |memory| match deferred {
-        true => memory.uncommitted_since = memory.uncommitted_since.or(Some(observed.now)),
-        false => memory.uncommitted_since = None,
+    context.memory.of(&uid, |memory| {
+        let since = memory.uncommitted_since.unwrap_or(observed.now);
+        memory.uncommitted_since = deferred.then_some(since);
     });
     if let Some(status) = status {
         let written = perform::write_status(context, &observed.job, status).await?;
@@ -110,6 +110,6 @@ async fn all(
 fn until(wake: Timestamp, now: Timestamp) -> Duration {
     let wait = wake.duration_since(now);
     // A little late rather than a little early, so that what is due then is due.
-    Duration::try_from(wait).unwrap_or_default().min(Duration::from_secs(3600))
+    Duration::try_from(wait).unwrap_or_default().min(Duration::from_hours(1))
         + Duration::from_millis(5)
 }

@@ -66,7 +66,7 @@ pub async fn run(arguments: args::Arguments) -> anyhow::Result<()> {
     });
 
     let mut tasks = JoinSet::new();
-    tasks.spawn(async { Ok(write_events.await) });
+    tasks.spawn(ended(write_events));
     tasks.spawn(admin::serve(arguments.listen, context.clone()));
     spawn_reconciler(&mut tasks, &context);
     let mut terminate =
@@ -95,21 +95,15 @@ fn spawn_reconciler(tasks: &mut JoinSet<anyhow::Result<()>>, context: &Arc<Conte
     let known = move |key: &crate::index::JobKey| {
         cached.get(&watch::reference(key)).and_then(|job| job.metadata.uid.clone())
     };
-    tasks.spawn({
-        let context = context.clone();
-        async { Ok(orphans::release(context, suspects, known).await) }
-    });
-    tasks.spawn({
-        let context = context.clone();
-        async { Ok(command_answers::look_after(context, told).await) }
-    });
+    tasks.spawn(ended(orphans::release(context.clone(), suspects, known)));
+    tasks.spawn(ended(command_answers::look_after(context.clone(), told)));
     let controller = Controller::for_stream(watch::jobs(context, writer, deleted), store)
         .reconcile_on(watch::pods(context))
         .reconcile_on(watch::commands(context, places))
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .run(
             reconcile::reconcile,
-            |job, error, context| reconcile::retry(job, error, context),
+            |job, error, context| reconcile::retry(&job, error, &context),
             context.clone(),
         );
     tasks.spawn(async move {
@@ -123,6 +117,12 @@ fn spawn_reconciler(tasks: &mut JoinSet<anyhow::Result<()>>, context: &Arc<Conte
             .await;
         Ok(())
     });
+}
+
+/// A task that cannot fail; its end alone is the news.
+async fn ended(task: impl Future<Output = ()>) -> anyhow::Result<()> {
+    task.await;
+    Ok(())
 }
 
 async fn client() -> anyhow::Result<Client> {

@@ -1,7 +1,11 @@
 //! Real jobs on a real node: what the kubelet, the runtime, the registry and the scheduler really say, and what becomes of
 //! the job. `cargo xtask test` brings the cluster up, installs the chart and runs this with `--features real-node`.
 #![cfg(feature = "real-node")]
-#![allow(unreachable_pub, clippy::unwrap_used, reason = "a test that fails shows where, and nobody else reads its modules")]
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "a test that fails shows where, and nobody else reads its modules"
+)]
 
 #[path = "node/world.rs"]
 mod world;

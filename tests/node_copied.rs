@@ -1,7 +1,11 @@
 //! Nodes without image volumes: an init container copies the starter, and everything else is the same.
 //! `cargo xtask test` installs the chart with `starter.delivery=InitContainer` for this.
 #![cfg(feature = "real-node")]
-#![allow(unreachable_pub, clippy::unwrap_used, reason = "a test that fails shows where, and nobody else reads its modules")]
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "a test that fails shows where, and nobody else reads its modules"
+)]
 
 #[path = "node/world.rs"]
 mod world;
@@ -16,7 +20,10 @@ async fn the_starter_is_copied_and_the_job_ends_as_ever() {
     world.submit_script("seven", "pwd; exit 7").await;
     world.submit_script("nine", "kill -9 $$").await;
     world
-        .submit("hog", json!({ "executable": "tail", "arguments": ["/dev/zero"], "requestMemory": "32Mi" }))
+        .submit(
+            "hog",
+            json!({ "executable": "tail", "arguments": ["/dev/zero"], "requestMemory": "32Mi" }),
+        )
         .await;
     world.submit("missing", json!({ "executable": "nosuch" })).await;
 

@@ -1,7 +1,11 @@
 //! An operator whose own image the nodes cannot pull for the jobs' pods: the jobs wait, say so, are never held, and go on
 //! once the installation is mended. `cargo xtask test` installs the chart with such a `starter.image` for this.
 #![cfg(feature = "real-node")]
-#![allow(unreachable_pub, clippy::unwrap_used, reason = "a test that fails shows where, and nobody else reads its modules")]
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "a test that fails shows where, and nobody else reads its modules"
+)]
 
 #[path = "node/world.rs"]
 mod world;
@@ -35,7 +39,8 @@ async fn the_job_waits_says_so_and_goes_on_when_the_installation_is_mended() {
 /// As `helm upgrade` would: the jobs' pods get the image that the operator itself runs from.
 async fn mend_the_installation(world: &World) {
     let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), "docker-universe");
-    let deployment = deployments.get("docker-universe").await.expect("the operator is installed by its chart");
+    let deployment =
+        deployments.get("docker-universe").await.expect("the operator is installed by its chart");
     let pod = deployment.spec.unwrap().template.spec.unwrap();
     let container = &pod.containers[0];
     let image = container.image.clone().unwrap();

@@ -11,7 +11,10 @@ use duj_core::fate::vacate;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PropagationPolicy},
+    api::{
+        ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
+        PostParams, PropagationPolicy,
+    },
 };
 use serde_json::{Value, json};
 
@@ -118,35 +121,86 @@ async fn pods_that_pretend_to_be_ours_are_not() {
 #[tokio::test]
 async fn a_container_that_outlives_the_job_does_not_keep_its_end_back() {
     let world = World::new("sidecar").await;
-    let spec = json!({ "executable": "sh", "arguments": ["-c", UNTIL_KNOCK], "maxVacateTime": 0 });
-    world.submit("job", spec).await;
-    world.wait_for("job", ProcStatus::Running).await;
-    let pod = world.pod("job").await.name_any();
-    let sidecar = json!({ "spec": { "ephemeralContainers": [{
-        "name": "mesh", "image": image("busybox:1.35"), "command": ["sleep", "3600"],
-        "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
-    }] } });
-    let pods = world.api::<Pod>();
-    let added = pods
-        .patch_ephemeral_containers(&pod, &PatchParams::default(), &Patch::Strategic(sidecar))
-        .await;
-    added.expect("a container can be added");
+    let mesh = Mesh::install(&world).await;
     world
-        .until("the other container runs", || async {
-            let status = world.pod("job").await.status.unwrap_or_default();
-            let mut others = status.ephemeral_container_statuses.into_iter().flatten();
-            others.any(|container| container.state.is_some_and(|state| state.running.is_some()))
+        .until("the mesh puts its container into pods", || async {
+            let dry = PostParams { dry_run: true, ..PostParams::default() };
+            let pod = serde_json::from_value(bystander("probe")).unwrap();
+            let seen = world.api::<Pod>().create(&dry, &pod).await.expect("the server answers");
+            seen.spec.is_some_and(|spec| spec.containers.len() == 2)
         })
         .await;
-    knock(&world, "job").await;
+    let spec = json!({ "executable": "true", "maxVacateTime": 0 });
+    world.submit("job", spec).await;
     let record = world.wait_for("job", ProcStatus::Completed).await;
     assert_eq!((record.exit_code, record.attempt), (Some(0), 0));
     assert_eq!(event_numbers(&world.job("job").await.status.unwrap()), [0, 1, 6, 5]);
-    let phase = world.pod("job").await.status.and_then(|status| status.phase);
+    let pod = world.pod("job").await;
+    assert_eq!(pod.spec.unwrap().containers.len(), 2);
+    let phase = pod.status.and_then(|status| status.phase);
     assert_eq!(phase.as_deref(), Some("Running"), "the other container keeps it so");
     world.until("the pod is gone", || async { world.pods("job").await.is_empty() }).await;
     assert_eq!(event_numbers(&world.job("job").await.status.unwrap()), [0, 1, 6, 5]);
+    mesh.remove().await;
     world.end().await;
+}
+
+/// What puts a container of its own into every pod of the test's namespace.
+struct Mesh {
+    policies: Api<DynamicObject>,
+    bindings: Api<DynamicObject>,
+    name: String,
+}
+
+impl Mesh {
+    async fn install(world: &World) -> Self {
+        let api = |kind: &str, plural: &str| {
+            let kind = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
+            Api::all_with(world.client.clone(), &ApiResource::from_gvk_with_plural(&kind, plural))
+        };
+        let mesh = Self {
+            policies: api("MutatingAdmissionPolicy", "mutatingadmissionpolicies"),
+            bindings: api("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings"),
+            name: world.namespace.clone(),
+        };
+        let container = format!(
+            "Object{{spec: Object.spec{{containers: [Object.spec.containers{{name: 'mesh', image: '{}', \
+             command: ['sleep', '3600'], securityContext: Object.spec.containers.securityContext{{\
+             allowPrivilegeEscalation: false, capabilities: Object.spec.containers.securityContext.capabilities{{\
+             drop: ['ALL']}}}}}}]}}}}",
+            image("busybox:1.35")
+        );
+        let pods = json!({
+            "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"],
+        });
+        let policy = json!({
+            "metadata": { "name": mesh.name },
+            "spec": {
+                "matchConstraints": {
+                    "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": world.namespace } },
+                    "resourceRules": [pods],
+                },
+                "reinvocationPolicy": "Never", "failurePolicy": "Fail",
+                "mutations": [{
+                    "patchType": "ApplyConfiguration", "applyConfiguration": { "expression": container },
+                }],
+            },
+        });
+        let binding = json!({
+            "metadata": { "name": mesh.name }, "spec": { "policyName": mesh.name },
+        });
+        for (api, object) in [(&mesh.policies, policy), (&mesh.bindings, binding)] {
+            let object = serde_json::from_value(object).unwrap();
+            api.create(&PostParams::default(), &object).await.expect("a policy of admission");
+        }
+        mesh
+    }
+
+    async fn remove(self) {
+        for api in [&self.bindings, &self.policies] {
+            api.delete(&self.name, &DeleteParams::default()).await.expect("it can be deleted");
+        }
+    }
 }
 
 #[tokio::test]

@@ -234,11 +234,12 @@ impl Stage {
                 return Err(error);
             }
         };
-        self.tell(&job, step.job, status)
+        self.tell(&job, step.job, status);
+        Ok(())
     }
 
     /// What a person wants to see of a job in this state.
-    fn tell(&self, job: &Value, name: &str, status: &str) -> anyhow::Result<()> {
+    fn tell(&self, job: &Value, name: &str, status: &str) {
         match status {
             "Held" => println!("held: {}", text(job, "/status/procs/0/hold/reason")),
             "Completed" | "Removed" => {
@@ -256,7 +257,6 @@ impl Stage {
             }
             _ => {}
         }
-        Ok(())
     }
 
     fn show(&self, words: &[&str]) -> anyhow::Result<()> {

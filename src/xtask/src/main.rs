@@ -1,6 +1,7 @@
 //! The project's own commands. Each subcommand is a module; this file only names them.
 
 use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 mod bench;
 mod chart;
@@ -39,7 +40,17 @@ enum Command {
     Test(test::Arguments),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Chart(arguments) => chart::run(&arguments),

@@ -120,7 +120,8 @@ fn our_own_image_never_holds_a_job() {
 
 #[test]
 fn a_pod_with_an_image_of_ours_that_was_replaced_is_made_again() {
-    let mut play = waiting("ErrImagePull", "image \"registry.example/docker-universe:0\": not found");
+    let mut play =
+        waiting("ErrImagePull", "image \"registry.example/docker-universe:0\": not found");
     play.is("Idle", "StarterImageUnavailable", "0");
     play.operator.settings.image = "registry.example/docker-universe:1".into();
     play.scene("the installation was mended");
