@@ -39,7 +39,7 @@ impl Case {
             match key {
                 "expect" => case.expect.push(value.to_owned()),
                 "status" => {
-                    case.status = Some(serde_json::from_str(value).expect("status in JSON"))
+                    case.status = Some(serde_json::from_str(value).expect("status in JSON"));
                 }
                 "repeat" => text = repeated(&text, value),
                 "chart" => case.chart = true,
@@ -122,29 +122,24 @@ async fn cases(world: &World, directory: &str) -> Vec<Case> {
     cases
 }
 
-/// What kubectl said of one file of several: from its name to the name of another.
+/// What kubectl said of one file of several.
 fn about<'a>(answer: &'a str, file: &Path) -> Vec<&'a str> {
-    let name = file.to_string_lossy();
-    let mut parts = Vec::new();
-    for part in answer.split("error when ").skip(1) {
-        if part.contains(&*format!("\"{name}\"")) {
-            parts.push(part);
-        }
-    }
-    parts
+    let name = format!("\"{}\"", file.display());
+    answer.split("error when ").skip(1).filter(|part| part.contains(&name)).collect()
 }
 
 /// What is wrong with the answers to plain cases, which one kubectl asks for all at once.
-async fn wrong_among(cases: &[Case], applied: &Applied) -> Vec<String> {
+fn wrong_among(cases: &[Case], applied: &Applied) -> Vec<String> {
     let files: Vec<PathBuf> =
         cases.iter().map(|case| applied.write(&case.name, &case.documents[0])).collect();
     let (_, answer) = applied.apply(&["--dry-run=server"], &files);
     let mut wrong = Vec::new();
     for (case, file) in cases.iter().zip(&files) {
         let parts = about(&answer, file);
-        let as_said = match case.expect.is_empty() {
-            true => parts.is_empty(),
-            false => case.expect.iter().all(|text| parts.iter().any(|part| part.contains(text))),
+        let as_said = if case.expect.is_empty() {
+            parts.is_empty()
+        } else {
+            case.expect.iter().all(|text| parts.iter().any(|part| part.contains(text)))
         };
         if !as_said {
             // Perhaps kubectl says it without the file's name.
@@ -202,7 +197,7 @@ async fn run(directory: &str) {
     let applied = Applied::new(directory).await;
     let (plain, others): (Vec<_>, Vec<_>) =
         cases(&applied.world, directory).await.into_iter().partition(Case::is_plain);
-    let mut wrong = wrong_among(&plain, &applied).await;
+    let mut wrong = wrong_among(&plain, &applied);
     for case in &others {
         wrong.extend(wrong_with(case).await);
     }

@@ -164,10 +164,10 @@ impl Mesh {
             name: world.namespace.clone(),
         };
         let container = format!(
-            "Object{{spec: Object.spec{{containers: [Object.spec.containers{{name: 'mesh', image: '{}', \
-             command: ['sleep', '3600'], securityContext: Object.spec.containers.securityContext{{\
-             allowPrivilegeEscalation: false, capabilities: Object.spec.containers.securityContext.capabilities{{\
-             drop: ['ALL']}}}}}}]}}}}",
+            "[JSONPatch{{op: 'add', path: '/spec/containers/-', value: Object.spec.containers{{name: 'mesh', \
+             image: '{}', command: ['sleep', '3600'], \
+             securityContext: Object.spec.containers.securityContext{{allowPrivilegeEscalation: false, \
+             capabilities: Object.spec.containers.securityContext.capabilities{{drop: ['ALL']}}}}}}}}]",
             image("busybox:1.35")
         );
         let pods = json!({
@@ -182,7 +182,7 @@ impl Mesh {
                 },
                 "reinvocationPolicy": "Never", "failurePolicy": "Fail",
                 "mutations": [{
-                    "patchType": "ApplyConfiguration", "applyConfiguration": { "expression": container },
+                    "patchType": "JSONPatch", "jsonPatch": { "expression": container },
                 }],
             },
         });
@@ -266,9 +266,11 @@ async fn an_operator_that_is_killed_again_and_again_loses_and_repeats_nothing() 
     for (number, name) in names.iter().enumerate() {
         let script = format!("sleep {}; exit {}", number % 4, number % 3);
         world.submit_script(name, &script).await;
-        if number % 3 == 0 {
+        if number % 3 == 2 {
+            // As soon as it has begun with these jobs.
+            world.wait(name, "noticed", |status| status.cluster_id.is_some()).await;
             let all = ListParams::default().labels(&selector);
-            for operator in operators.list(&all).await.expect("pods can be listed").items {
+            for operator in operators.list(&all).await.expect("pods can be listed") {
                 let now = DeleteParams::default().grace_period(0);
                 let _ = operators.delete(&operator.name_any(), &now).await;
             }

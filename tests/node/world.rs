@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The longest that a test waits for one state. Long, because a loaded machine is slow; a test that passes does not wait.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// A namespace that enforces Pod Security *restricted*, with a client.

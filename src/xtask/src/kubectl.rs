@@ -14,6 +14,8 @@ use std::{
 
 /// The longest wait for something to become so.
 const PATIENCE: Duration = Duration::from_mins(4);
+/// Looking costs the API server something, too.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// A cluster to talk to.
 #[derive(Clone, Debug)]
@@ -78,7 +80,7 @@ impl Kubectl {
             if begun.elapsed() > PATIENCE {
                 bail!("{what}: not so after {} s", PATIENCE.as_secs());
             }
-            thread::sleep(Duration::from_millis(200));
+            thread::sleep(LOOK_AGAIN);
         }
     }
 }

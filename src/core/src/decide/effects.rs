@@ -11,12 +11,14 @@ use crate::{
     settings::Delivery,
     summary,
 };
-use duj_api::{DockerUniverseJobStatus, status::ProcStatus};
-use jiff::SignedDuration;
+use duj_api::{DockerUniverseJobStatus, condition::Reason, status::ProcStatus};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
 /// Changes of a job's status that may wait are written once in this time.
 const COALESCE: SignedDuration = SignedDuration::from_secs(1);
+/// A pod's way to its start (made, bound, set up) is told once in this time: each step of it by itself is worth no write.
+const PROGRESS: SignedDuration = SignedDuration::from_secs(30);
 /// An ended pod that a later attempt has replaced stays this long, so that an operator that was paused finds its name taken.
 const KEEP_ENDED: SignedDuration = SignedDuration::from_mins(10);
 /// Other people's containers may keep an ended job's pod alive this long.
@@ -48,6 +50,12 @@ impl Work<'_> {
         let since = self.observed.uncommitted_since.unwrap_or(self.observed.now);
         let due = since.saturating_add(COALESCE).unwrap_or(self.observed.now);
         let because = status.because.clone();
+        if let Some(due) =
+            self.told_later(&status).filter(|due| !urgent && *due > self.observed.now)
+        {
+            self.wake_at(Some(due));
+            return Decision { before, wake: self.wake, because, ..Decision::default() };
+        }
         if changed && !urgent && due > self.observed.now {
             self.wake_at(Some(due));
             return Decision {
@@ -63,6 +71,25 @@ impl Work<'_> {
         }
         let status = changed.then_some(status);
         Decision { before, status, deferred: false, after, wake: self.wake, because }
+    }
+
+    /// When a status that differs from the committed one only in how far the pod is on its way has to be told.
+    fn told_later(&self, status: &DockerUniverseJobStatus) -> Option<Timestamp> {
+        let committed = self.observed.job.status.as_ref()?;
+        let on_its_way = |status: &DockerUniverseJobStatus| {
+            let steps = [Reason::Submitted, Reason::WaitingForScheduler, Reason::Starting];
+            let because = status.because.as_ref()?;
+            steps
+                .iter()
+                .any(|step| step.as_str() == because.reason)
+                .then(|| because.since.clone())?
+        };
+        let told = on_its_way(committed).filter(|_| on_its_way(status).is_some())?;
+        let same = committed.procs == status.procs
+            && committed.noticed == status.noticed
+            && committed.observed_generation == status.observed_generation
+            && self.journal.events.is_empty();
+        if same { told.0.saturating_add(PROGRESS).ok() } else { None }
     }
 
     fn create_pods(&mut self) -> Vec<Effect> {

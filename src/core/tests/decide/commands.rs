@@ -40,7 +40,7 @@ fn hold_release_remove() {
     play.scene("stopped");
     play.is("Held 1/42", "Held", "0 1 4 12");
     assert_eq!(give(&mut play, "release", json!({ "by": "alice" })), "+1 -0 Job 7.0 released");
-    play.is("Idle", "WaitingForScheduler", "0 1 4 12 13");
+    play.is("Idle", "Submitted", "0 1 4 12 13");
     assert_eq!(give(&mut play, "release", json!({})), "+0 -1 Job 7.0 not held to be released");
     play.pod().bind();
     play.pod().run();

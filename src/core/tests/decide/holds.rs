@@ -19,7 +19,7 @@ fn a_running_job_is_held_at_once_and_logged_when_it_has_stopped() {
     play.edit(json!({ "hold": false }));
     let deeds = play.scene("released");
     assert!(deeds.contains(&"CreatePod 0-1".into()));
-    play.is("Idle", "WaitingForScheduler", "0 1 4 12 13");
+    play.is("Idle", "Submitted", "0 1 4 12 13");
     play.is_remembered("held while running, released");
     let record = play.record();
     assert_eq!((record.attempt, record.num_holds, record.num_job_starts), (1, 1, 1));
@@ -39,7 +39,7 @@ fn a_release_waits_for_the_pod_to_stop() {
     play.is("Held 1/0 stopping", "Stopping", "0 1");
     play.pod().stop();
     play.scene("stopped");
-    play.is("Idle", "WaitingForScheduler", "0 1 4 12 13");
+    play.is("Idle", "Submitted", "0 1 4 12 13");
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn a_mended_job_goes_on_by_itself() {
     play.edit(json!({ "image": "busybox:1.36" }));
     let deeds = play.scene("the image is mended");
     assert!(deeds.contains(&"CreatePod 0-1".into()), "{deeds:?}");
-    play.is("Idle", "WaitingForScheduler", "0 21 4 12 13");
+    play.is("Idle", "Submitted", "0 21 4 12 13");
     let pod = play.pod().pod().unwrap().clone();
     assert_eq!(pod.spec.unwrap().containers[0].image.as_deref(), Some("busybox:1.36"));
     play.is_remembered("mended image");
@@ -199,7 +199,7 @@ fn a_mended_job_that_its_owner_holds_stays_held() {
     play.is("Held 1/0", "Held", "0 21 4 12 12");
     play.edit(json!({ "hold": false }));
     play.scene("released");
-    play.is("Idle", "WaitingForScheduler", "0 21 4 12 12 13");
+    play.is("Idle", "Submitted", "0 21 4 12 12 13");
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn mended_and_held_in_one_edit() {
     play.is("Held 1/0", "Held", "0 21 4 12 12");
     play.edit(json!({ "hold": false }));
     play.scene("released");
-    play.is("Idle", "WaitingForScheduler", "0 21 4 12 12 13");
+    play.is("Idle", "Submitted", "0 21 4 12 12 13");
 }
 
 #[test]
@@ -235,5 +235,5 @@ fn a_mended_job_waits_for_its_stopping_pod() {
     play.is("Held 35/0 stopping", "Stopping", "0");
     play.pod().end_unstarted();
     play.scene("its pod is gone");
-    play.is("Idle", "WaitingForScheduler", "0 21 4 12 13");
+    play.is("Idle", "Submitted", "0 21 4 12 13");
 }

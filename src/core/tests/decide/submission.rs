@@ -2,6 +2,7 @@
 
 use crate::{play::Play, stage::Fault};
 use duj_core::observed::Effect;
+use duj_protocol::Outcome;
 use serde_json::json;
 
 #[test]
@@ -31,7 +32,7 @@ fn a_job_on_hold_makes_no_pod() {
     assert!(play.server.pods.is_empty());
     play.edit(json!({ "hold": false }));
     play.scene("hold is false");
-    play.is("Idle", "WaitingForScheduler", "0 12 13");
+    play.is("Idle", "Submitted", "0 12 13");
     play.is_remembered("submitted on hold, released");
 }
 
@@ -116,5 +117,32 @@ fn a_job_that_cannot_be_built_is_held_and_mended() {
     );
     play.edit(json!({ "securityContext": { "runAsUser": 1000 } }));
     play.scene("mended");
-    play.is("Idle", "WaitingForScheduler", "0 12 13");
+    play.is("Idle", "Submitted", "0 12 13");
+}
+
+#[test]
+fn a_slow_start_costs_no_write_for_each_of_its_steps() {
+    let mut play = Play::of_a_plain_job();
+    let mut deeds = play.scene("submitted");
+    play.wait(8);
+    play.pod().bind();
+    deeds.extend(play.scene("bound"));
+    play.wait(8);
+    play.pod().run();
+    play.pod().outcome(Outcome::Exited(0));
+    deeds.extend(play.scene("it has run"));
+    let writes = deeds.iter().filter(|deed| !deed.starts_with("Event")).count();
+    assert_eq!(writes, 4, "the pod, two statuses, the finalizer: {deeds:?}");
+}
+
+#[test]
+fn a_start_that_takes_long_is_told() {
+    let mut play = Play::of_a_plain_job();
+    play.scene("submitted");
+    play.pod().bind();
+    play.scene("bound");
+    play.is("Idle", "WaitingForScheduler", "0");
+    play.now = play.decision().wake.expect("it is told later");
+    play.scene("half a minute later");
+    play.is("Idle", "Starting", "0");
 }

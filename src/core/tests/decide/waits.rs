@@ -126,7 +126,7 @@ fn a_pod_with_an_image_of_ours_that_was_replaced_is_made_again() {
     play.operator.settings.image = "registry.example/docker-universe:1".into();
     play.scene("the installation was mended");
     play.is("Idle", "Stopping", "0 4");
-    play.pod().vanish();
+    play.pod().end_unstarted();
     play.scene("the old pod is gone");
     assert_eq!((play.record().attempt, play.record().num_holds), (1, 0));
 }
@@ -299,7 +299,7 @@ fn pod_security_holds_until_job_or_namespace_change() {
     play.server.refuses = None;
     play.edit(serde_json::json!({ "requestCpus": "2" }));
     let deeds = play.scene("mended");
-    play.is("Idle", "WaitingForScheduler", "0 12 13");
+    play.is("Idle", "Submitted", "0 12 13");
     assert!(deeds.contains(&"CreatePod 0-1".into()), "{deeds:?}");
     play.is_remembered("pod security");
 }
@@ -315,7 +315,7 @@ fn a_server_without_image_volumes_gets_an_init_container() {
     play.server.refuses = None;
     let deeds = play.scene("it takes the other kind");
     assert!(deeds.iter().any(|deed| deed.ends_with("with init container")), "{deeds:?}");
-    play.is("Idle", "WaitingForScheduler", "0");
+    play.is("Idle", "Submitted", "0");
 }
 
 #[test]
