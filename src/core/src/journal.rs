@@ -266,7 +266,6 @@ fn image_size(usage: &Usage) -> Option<Body> {
 fn mirror(body: &Body) -> Option<Effect> {
     let event = |warning, reason, note: String| Some(Effect::Event { warning, reason, note });
     match body {
-        Body::Submit { .. } => event(false, "Submitted", "job submitted".into()),
         Body::Execute { slot, .. } => {
             event(false, "Executing", format!("job executing on {}", slot.as_str()))
         }
@@ -305,8 +304,9 @@ fn mirror(body: &Body) -> Option<Effect> {
         Body::ReconnectFailed { reason, .. } => {
             event(true, "ReconnectFailed", reason.as_str().into())
         }
-        // What is told by the events around them, or is not produced yet.
-        Body::ImageSize { .. }
+        // What is told by the events around them, or by the job's own age, or is not produced yet.
+        Body::Submit { .. }
+        | Body::ImageSize { .. }
         | Body::RemoteError { .. }
         | Body::Generic { .. }
         | Body::Suspended { .. }
