@@ -22,8 +22,8 @@ use k8s_openapi::api::core::v1::Pod;
 
 /// Changes of a job's status that may wait are written once in this time.
 const COALESCE: SignedDuration = SignedDuration::from_secs(1);
-/// A job that runs is told as running once it has run so long: of a shorter one the end tells it all, in one write. On a
-/// busy node the kubelet itself tells of the start and the end of `true` two seconds apart.
+/// The start of a run is told so long after it was seen: of a job that has ended by then one write tells it all. On a busy
+/// node the kubelet itself tells of the start and the end of `true` two seconds apart.
 const SHORT_RUN: SignedDuration = SignedDuration::from_secs(3);
 /// A pod's way to its start (made, bound, set up) is told once in this time: each step of it by itself is worth no write.
 const PROGRESS: SignedDuration = SignedDuration::from_secs(30);
@@ -56,8 +56,8 @@ impl Work<'_> {
         let urgent =
             !after.is_empty() || summary::is_final(&status) || answers_people(committed, &status);
         let since = self.observed.uncommitted_since.unwrap_or(self.observed.now);
-        let due = since.saturating_add(COALESCE).unwrap_or(self.observed.now);
-        let due = self.started_lately().map_or(due, |told| told.max(due));
+        let window = if self.begins_to_run() { SHORT_RUN } else { COALESCE };
+        let due = since.saturating_add(window).unwrap_or(self.observed.now);
         let because = status.because.clone();
         if let Some(due) =
             self.told_later(&status).filter(|due| !urgent && *due > self.observed.now)
@@ -82,18 +82,9 @@ impl Work<'_> {
         Decision { before, status, deferred: false, after, wake: self.wake, because }
     }
 
-    /// When the start of a run that is news has to be told.
-    fn started_lately(&self) -> Option<Timestamp> {
-        let runs = |record: &&ProcRecord| record.status == ProcStatus::Running;
-        let last = self
-            .records
-            .values()
-            .filter(runs)
-            .filter_map(|record| record.entered_status.as_ref())
-            .max()?;
-        let news =
-            self.journal.events.iter().any(|event| matches!(event.body, Body::Execute { .. }));
-        if news { last.0.saturating_add(SHORT_RUN).ok() } else { None }
+    /// The start of a run is among the news.
+    fn begins_to_run(&self) -> bool {
+        self.journal.events.iter().any(|event| matches!(event.body, Body::Execute { .. }))
     }
 
     /// When a status that differs from the committed one only in how far the pod is on its way has to be told.
