@@ -15,7 +15,7 @@ use std::{
 /// The longest wait for something to become so.
 const PATIENCE: Duration = Duration::from_mins(4);
 /// Looking costs the API server something, too.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A cluster to talk to.
 #[derive(Clone, Debug)]

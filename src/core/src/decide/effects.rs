@@ -23,8 +23,8 @@ use k8s_openapi::api::core::v1::Pod;
 /// Changes of a job's status that may wait are written once in this time.
 const COALESCE: SignedDuration = SignedDuration::from_secs(1);
 /// The start of a run is told so long after it was seen: of a job that has ended by then one write tells it all. On a busy
-/// node the kubelet itself tells of the start and the end of `true` two seconds apart.
-const SHORT_RUN: SignedDuration = SignedDuration::from_secs(3);
+/// node the kubelet itself tells of the start and the end of `true` some seconds apart.
+const SHORT_RUN: SignedDuration = SignedDuration::from_secs(5);
 /// A pod's way to its start (made, bound, set up) is told once in this time: each step of it by itself is worth no write.
 const PROGRESS: SignedDuration = SignedDuration::from_secs(30);
 /// An ended pod that a later attempt has replaced stays this long, so that an operator that was paused finds its name taken.
