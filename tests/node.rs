@@ -7,8 +7,14 @@
     reason = "a test that fails shows where, and nobody else reads its modules"
 )]
 
+#[path = "oracle/mod.rs"]
+mod oracle;
+
 #[path = "node/world.rs"]
 mod world;
+
+#[path = "node/judged.rs"]
+mod judged;
 
 #[path = "node/exits.rs"]
 mod exits;

@@ -12,11 +12,7 @@ use crate::{
     summary,
     userlog::Body,
 };
-use duj_api::{
-    DockerUniverseJobStatus,
-    condition::Reason,
-    status::{ProcRecord, ProcStatus},
-};
+use duj_api::{DockerUniverseJobStatus, condition::Reason, status::ProcStatus};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
