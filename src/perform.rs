@@ -3,7 +3,7 @@
 //! Invariant: each call is idempotent and bound to a UID: what happened although its answer was lost happens once, and
 //! an object of the same name that is not ours is never touched. Every call has a deadline; nothing is retried here.
 
-use crate::{index::version, metrics::Verb, refusal, run::Context};
+use crate::{metrics::Verb, refusal, run::Context};
 use duj_api::{
     DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, DockerUniverseJobStatus,
     names,
@@ -135,9 +135,6 @@ pub async fn perform(
             release_pod(context, &namespace(job), &name, &uid).await?;
         }
         Effect::Answer { name, status } => answer(context, &namespace(job), &name, status).await?,
-        Effect::ForgetCommand { name, uid } => {
-            forget(context, &namespace(job), &name, &uid).await?;
-        }
         Effect::DeleteJob => delete_job(context, job).await?,
         Effect::Event { warning, reason, note } => {
             context.recorder.tell(job, warning, reason, note);
@@ -297,16 +294,12 @@ async fn delete_pod(
 ) -> Result<(), Error> {
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
     context.metrics.wrote(Verb::DeletePod);
-    match call("delete a pod", pods.delete(name, &only(uid))).await {
-        Ok(either::Either::Left(pod)) => {
+    let deleted = call("delete a pod", pods.delete(name, &only(uid))).await;
+    gone(deleted.map(|answer| {
+        if let either::Either::Left(pod) = answer {
             heard(context, &pod);
-            Ok(())
         }
-        Ok(either::Either::Right(_)) => Ok(()),
-        // Gone, or another pod of that name: what was wanted is so.
-        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
-        Err(error) => Err(error),
-    }
+    }))
 }
 
 /// Takes our finalizer off a pod, and no other.
@@ -322,17 +315,9 @@ pub async fn release_pod(
         "metadata": { "uid": uid, "$deleteFromPrimitiveList/finalizers": [names::FINALIZER_ACCOUNTED] },
     });
     context.metrics.wrote(Verb::ReleasePod);
-    match call("release a pod", pods.patch(name, &PatchParams::default(), &Patch::Strategic(patch)))
-        .await
-    {
-        Ok(pod) => {
-            heard(context, &pod);
-            tracing::debug!(pod = name, version = version(&pod), "released");
-            Ok(())
-        }
-        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
-        Err(error) => Err(error),
-    }
+    let (parameters, patch) = (PatchParams::default(), Patch::Strategic(patch));
+    let released = call("release a pod", pods.patch(name, &parameters, &patch)).await;
+    gone(released.map(|pod| heard(context, &pod)))
 }
 
 /// Writes the answer of a command, unless it has one.
@@ -366,11 +351,7 @@ pub async fn forget(
 ) -> Result<(), Error> {
     let commands: Api<DockerUniverseCommand> = Api::namespaced(context.client.clone(), namespace);
     context.metrics.wrote(Verb::DeleteCommand);
-    match call("delete a command", commands.delete(name, &only(uid))).await {
-        Ok(_) => Ok(()),
-        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
-        Err(error) => Err(error),
-    }
+    gone(call("delete a command", commands.delete(name, &only(uid))).await.map(|_| ()))
 }
 
 async fn delete_job(context: &Context, job: &DockerUniverseJob) -> Result<(), Error> {
@@ -380,10 +361,14 @@ async fn delete_job(context: &Context, job: &DockerUniverseJob) -> Result<(), Er
         ..only(&job.uid().unwrap_or_default())
     };
     context.metrics.wrote(Verb::DeleteJob);
-    match call("delete the job", jobs.delete(&job.name_any(), &parameters)).await {
-        Ok(_) => Ok(()),
+    gone(call("delete the job", jobs.delete(&job.name_any(), &parameters)).await.map(|_| ()))
+}
+
+/// Gone, or another object of that name: what was wanted is so.
+fn gone(made: Result<(), Error>) -> Result<(), Error> {
+    match made {
         Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
-        Err(error) => Err(error),
+        made => made,
     }
 }
 

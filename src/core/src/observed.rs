@@ -99,13 +99,6 @@ pub enum Effect {
         /// The answer.
         status: DockerUniverseCommandStatus,
     },
-    /// Delete a command that was answered a while ago.
-    ForgetCommand {
-        /// Its name.
-        name: String,
-        /// Its UID.
-        uid: String,
-    },
     /// Delete the job: its time after the end is over.
     DeleteJob,
     /// Tell a person by a Kubernetes Event, best effort.

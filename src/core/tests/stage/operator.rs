@@ -148,7 +148,7 @@ impl Operator {
                 request(fault, || server.answer(&name, status)).ok_or(Interrupted)?;
             }
             Effect::DeleteJob => request(fault, || server.delete_job(now)).ok_or(Interrupted)?,
-            Effect::ForgetCommand { .. } | Effect::Event { .. } => {}
+            Effect::Event { .. } => {}
         }
         Ok(())
     }
@@ -214,7 +214,6 @@ fn name_of(effect: &Effect) -> String {
         Effect::Answer { status, .. } => {
             format!("Answer +{} -{} '{}'", status.accepted, status.refused, status.message)
         }
-        Effect::ForgetCommand { .. } => "ForgetCommand".into(),
         Effect::DeleteJob => "DeleteJob".into(),
         Effect::Event { warning, reason, .. } => {
             format!("Event {} {reason}", if *warning { "Warning" } else { "Normal" })
