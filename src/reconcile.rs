@@ -73,8 +73,7 @@ async fn carry_out(
 ) -> Result<Made, Error> {
     let uid = observed.job.uid().unwrap_or_default();
     let Decision { before, status, deferred, after, .. } = decision;
-    let mut effects = before;
-    if let Made::Refused = all(context, &observed.job, &mut effects).await? {
+    if let Made::Refused = all(context, &observed.job, before).await? {
         return Ok(Made::Refused);
     }
     context.memory.of(&uid, |memory| {
@@ -90,16 +89,15 @@ async fn carry_out(
                 memory.refusal.take().filter(|refusal| refusal.kind != RefusalKind::Permanent);
         });
     }
-    let mut effects = after;
-    all(context, &observed.job, &mut effects).await
+    all(context, &observed.job, after).await
 }
 
 async fn all(
     context: &Context,
     job: &DockerUniverseJob,
-    effects: &mut Vec<Effect>,
+    effects: Vec<Effect>,
 ) -> Result<Made, Error> {
-    for effect in effects.drain(..) {
+    for effect in effects {
         if let Made::Refused = perform::perform(context, job, effect).await? {
             return Ok(Made::Refused);
         }

@@ -55,8 +55,9 @@ impl Work<'_> {
         let window = if self.begins_to_run() { SHORT_RUN } else { COALESCE };
         let due = since.saturating_add(window).unwrap_or(self.observed.now);
         let because = status.because.clone();
-        if let Some(due) =
-            self.told_later(&status).filter(|due| !urgent && *due > self.observed.now)
+        if changed
+            && !urgent
+            && let Some(due) = self.told_later(&status).filter(|due| *due > self.observed.now)
         {
             self.wake_at(Some(due));
             return Decision { before, wake: self.wake, because, ..Decision::default() };
