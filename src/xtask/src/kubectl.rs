@@ -5,9 +5,10 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 use std::{
     ffi::OsString,
-    io::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -60,6 +61,27 @@ impl Kubectl {
         answer(words, &child.wait_with_output()?)
     }
 
+    /// Runs it in the background; its lines come as it prints them.
+    pub(crate) fn lines(&self, words: &[&str]) -> anyhow::Result<Lines> {
+        let mut child = self
+            .command(words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start kubectl")?;
+        let output = child.stdout.take().context("kubectl has no standard output")?;
+        let (teller, told) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if teller.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(Lines { child, told })
+    }
+
     /// `kubectl get … -o json`.
     pub(crate) fn get(&self, words: &[&str]) -> anyhow::Result<Value> {
         let words = [&["get"], words, &["--output", "json"]].concat();
@@ -82,6 +104,27 @@ impl Kubectl {
             }
             thread::sleep(LOOK_AGAIN);
         }
+    }
+}
+
+/// The lines of a kubectl in the background, which ends with this.
+pub(crate) struct Lines {
+    child: Child,
+    told: mpsc::Receiver<String>,
+}
+
+impl Lines {
+    /// The next line; none when it has ended, or nothing came for long.
+    pub(crate) fn next(&self) -> Option<String> {
+        self.told.recv_timeout(PATIENCE).ok()
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -63,10 +63,9 @@ fn run() -> anyhow::Result<()> {
     }
 }
 
-/// The checkout this program was built from.
+/// The checkout that cargo runs this program in; compiled dependencies, and with them this program, may be shared by several.
 fn repository() -> std::path::PathBuf {
-    std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .map_or_else(|| ".".into(), std::path::Path::to_path_buf)
+    let package = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), std::path::PathBuf::from);
+    package.ancestors().nth(2).map_or_else(|| ".".into(), std::path::Path::to_path_buf)
 }

@@ -4,7 +4,10 @@ use super::{median, starter};
 use crate::{cluster, deploy, image, kubectl::Kubectl};
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 const NAMESPACE: &str = "docker-universe-bench";
 
@@ -104,18 +107,24 @@ impl Bench {
             .collect();
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string();
         let kind = if jobs { "dockeruniversejobs" } else { "pods" };
+        // Asking again and again would cost the API server more than the one watch that a person has running.
+        let ended = if jobs {
+            ".status.completionTime"
+        } else {
+            ".status.containerStatuses[*].state.terminated.finishedAt"
+        };
+        let path = format!("jsonpath={{.metadata.name}} {{{ended}}}{{\"\\n\"}}");
+        let watch = ["--namespace", NAMESPACE, "get", kind, "--watch", "--output", &path];
+        let watch = self.kubectl.lines(&watch)?;
         let begun = Instant::now();
         self.kubectl.feed(&["--namespace", NAMESPACE, "create", "--filename", "-"], &list)?;
-        self.kubectl.until(&format!("all {kind} ended"), |kubectl| {
-            let ended = if jobs {
-                "{.items[*].status.completionTime}"
-            } else {
-                "{.items[?(@.status.phase=='Succeeded')].metadata.name}"
-            };
-            let path = format!("jsonpath={ended}");
-            let names = kubectl.run(&["--namespace", NAMESPACE, "get", kind, "--output", &path])?;
-            Ok((names.split_whitespace().count() == self.count).then_some(()))
-        })?;
+        let mut names = BTreeSet::new();
+        while names.len() < self.count {
+            let line = watch.next().with_context(|| format!("not all {kind} ended"))?;
+            if let [name, _] = line.split_whitespace().collect::<Vec<_>>()[..] {
+                names.insert(name.to_owned());
+            }
+        }
         let seconds = begun.elapsed().as_secs_f64();
         // The last writes are on their way; they are counted with the others.
         std::thread::sleep(std::time::Duration::from_secs(3));
