@@ -54,7 +54,7 @@ pub(crate) fn read_with_htcondor(log: &str, tz: &str) -> Vec<OracleEvent> {
 }
 
 /// Runs a program with the bindings and gives its output; its failure is the test's.
-fn run(program: &str, argument: &str, input: &str, tz: &str) -> String {
+pub(crate) fn run(program: &str, argument: &str, input: &str, tz: &str) -> String {
     let mut child = Command::new(python())
         .args(["-c", program, argument])
         .env("TZ", tz)
