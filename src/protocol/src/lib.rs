@@ -1,7 +1,8 @@
 //! What the operator and the starter say to each other, and nothing else.
 //!
-//! The operator speaks through the `job` container's command line ([`flags`], [`environment`]); the
-//! starter answers with one [`Record`] in the container's termination message.
+//! The operator speaks through the `job` container's command line ([`flags`], [`environment`]) and, while
+//! the job runs, through files ([`control`]); the starter answers with one [`Record`] in the container's
+//! termination message.
 //!
 //! Invariant: a record is at most [`Record::MAX_BYTES`] long, because the kubelet shares 4,096 bytes out
 //! among the containers of a pod. A reader accepts records of a newer starter: unknown fields are ignored.
@@ -19,7 +20,9 @@ pub mod flags {
     pub const INSTALL: &str = "install";
     /// The scratch directory, absolute; made with mode 0700 if it is not there; the command's cwd.
     pub const SCRATCH: &str = "--scratch";
-    /// Limit of all bytes below the parent of the scratch directory (`work/`, `tmp/`, `var_tmp/`), in bytes.
+    /// A directory whose content counts as scratch, beside the scratch directory's parent; may be given several times.
+    pub const ALSO_COUNT: &str = "--also-count";
+    /// Limit of all bytes in the scratch directory's parent and in what is counted with it, in bytes.
     pub const DISK_LIMIT: &str = "--disk-limit";
     /// The name of the soft-kill signal, e.g. `SIGTERM` (HTCondor's `kill_sig`).
     pub const KILL_SIGNAL: &str = "--kill-sig";
@@ -27,6 +30,29 @@ pub mod flags {
     pub const MAX_VACATE_TIME: &str = "--max-vacate-time";
     /// Where the termination message goes; the kubelet's default is `/dev/termination-log`.
     pub const RECORD: &str = "--record";
+    /// The directory of the [`control`](crate::control) files, absolute; without it there are none.
+    pub const CONTROL: &str = "--control";
+    /// Seconds for which a lease's token is good, at least 1, counted from when the starter first sees it;
+    /// without it there is no lease. Needs [`CONTROL`], and [`MAX_VACATE_TIME`]: where the lease ends a job,
+    /// no kubelet may be there to kill it.
+    pub const LEASE_DURATION: &str = "--lease-duration";
+}
+
+/// What the operator says to a job that runs: files in the directory of [`flags::CONTROL`], which the
+/// kubelet keeps up to date (a downward API volume of the pod's annotations).
+///
+/// From the moment the job is asked to end, whoever asks, the files are not heeded any more.
+pub mod control {
+    /// File: whether the job is suspended. It is while the content is [`SUSPENDED`], and is not when it is
+    /// anything else or the file is missing.
+    pub const SUSPEND: &str = "suspend";
+    /// The whole content of [`SUSPEND`] for a job that is suspended.
+    pub const SUSPENDED: &str = "true";
+    /// File: the lease's token, any text that differs from the one before. An empty or missing one renews
+    /// nothing. The first token is waited for as long as a token is good.
+    pub const LEASE: &str = "lease";
+    /// What a file has beyond this many bytes is not looked at.
+    pub const MAX_BYTES: u64 = 256;
 }
 
 /// Environment variables that carry text to the starter and are removed before the user's command starts.
@@ -62,6 +88,15 @@ pub struct Record {
     /// the node or the cluster stopped the job, whatever it exited with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_by: Option<i32>,
+    /// The starter asked the command to end because its lease was over. What became of it is the outcome.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub lease_expired: bool,
+    /// How often the job was suspended.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub suspensions: u64,
+    /// Milliseconds that the job was suspended in all, a suspension that goes on included.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub suspended_ms: u64,
     /// What it used so far.
     #[serde(default)]
     pub usage: Usage,
@@ -160,6 +195,14 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
+fn is_false(condition: &bool) -> bool {
+    !condition
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,9 +216,55 @@ mod tests {
             outcome: Some(Outcome::Exited(255)),
             oom_kills: 3,
             stopped_by: Some(15),
+            lease_expired: true,
+            suspensions: 4,
+            suspended_ms: 6,
             usage: Usage { user_ms: 5, peak_memory: 7, ..Usage::default() },
         };
         assert_eq!(Record::from_message(&record.to_message()), Some(record));
+    }
+
+    #[test]
+    fn the_largest_numbers_fit() {
+        let most = u64::MAX;
+        let record = Record {
+            version: u32::MAX,
+            started: Some(i64::MIN),
+            ended: Some(i64::MIN),
+            outcome: Some(Outcome::OverDisk { used: most, limit: most }),
+            oom_kills: most,
+            stopped_by: Some(i32::MIN),
+            lease_expired: true,
+            suspensions: most,
+            suspended_ms: most,
+            usage: Usage {
+                user_ms: most,
+                system_ms: most,
+                peak_memory: most,
+                resident: most,
+                scratch: most,
+                files: most,
+                received: most,
+                sent: most,
+            },
+        };
+        let text = record.to_message();
+        assert!(text.len() <= Record::MAX_BYTES, "{} bytes", text.len());
+        assert_eq!(Record::from_message(&text), Some(record));
+    }
+
+    #[test]
+    fn what_did_not_happen_is_not_written() {
+        let text = Record { version: Record::VERSION, ..Record::default() }.to_message();
+        for field in ["stoppedBy", "leaseExpired", "suspen", "oomKills"] {
+            assert!(!text.contains(field), "{text}");
+        }
+        let happened =
+            Record { lease_expired: true, suspensions: 1, suspended_ms: 2, ..Record::default() };
+        let text = happened.to_message();
+        for part in [r#""leaseExpired":true"#, r#""suspensions":1"#, r#""suspendedMs":2"#] {
+            assert!(text.contains(part), "no {part} in {text}");
+        }
     }
 
     #[test]

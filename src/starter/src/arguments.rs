@@ -14,8 +14,10 @@ use nix::sys::signal::Signal;
 
 /// What is printed for `--help` and after a wrong invocation.
 pub(crate) const USAGE: &str = "\
-usage: starter run --scratch <directory> [--disk-limit <bytes>] [--kill-sig <signal>]
-                   [--max-vacate-time <seconds>] [--record <file>] -- <executable> [arguments]
+usage: starter run --scratch <directory> [--also-count <directory>]... [--disk-limit <bytes>]
+                   [--kill-sig <signal>] [--max-vacate-time <seconds>] [--record <file>]
+                   [--control <directory> [--lease-duration <seconds>]]
+                   -- <executable> [arguments]
        starter install <file>";
 
 /// What the starter is to do.
@@ -36,7 +38,9 @@ pub(crate) enum Invocation {
 pub(crate) struct Settings {
     /// Scratch directory: absolute, without `..`, below a directory that is not the root.
     pub(crate) scratch: PathBuf,
-    /// Bytes allowed below the scratch directory's parent.
+    /// What counts as scratch beside the scratch directory's parent.
+    pub(crate) also_counted: Vec<PathBuf>,
+    /// Bytes allowed in all of it.
     pub(crate) disk_limit: Option<u64>,
     /// The soft-kill signal.
     pub(crate) kill_signal: Signal,
@@ -44,10 +48,22 @@ pub(crate) struct Settings {
     pub(crate) max_vacate_time: Option<Duration>,
     /// The termination message; the kubelet's own default without.
     pub(crate) record: Option<PathBuf>,
+    /// Where the operator speaks to the job while it runs.
+    pub(crate) control: Option<ControlSettings>,
     /// Name or path of the user's executable.
     pub(crate) executable: OsString,
     /// Its arguments, without itself.
     pub(crate) arguments: Vec<OsString>,
+}
+
+/// Where the operator's files are, and what they are for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ControlSettings {
+    /// Absolute.
+    pub(crate) directory: PathBuf,
+    /// For how long a token is good, not zero; without it there is no lease. With it there is a
+    /// [`Settings::max_vacate_time`].
+    pub(crate) lease_duration: Option<Duration>,
 }
 
 /// The invocation makes no sense.
@@ -99,9 +115,12 @@ fn parse_run(
     record: &mut Option<PathBuf>,
 ) -> Result<Settings, String> {
     let mut scratch = None;
+    let mut also_counted = Vec::new();
     let mut disk_limit = None;
     let mut kill_signal = Signal::SIGTERM;
     let mut max_vacate_time = None;
+    let mut directory = None;
+    let mut lease_duration = None;
     loop {
         let flag = words.next().ok_or("'--' and the executable are missing")?;
         if flag == "--" {
@@ -112,12 +131,17 @@ fn parse_run(
             || words.next().ok_or_else(|| format!("the value of flag '{name}' is missing"));
         match &*name {
             flags::SCRATCH => scratch = Some(scratch_directory(value()?)?),
+            flags::ALSO_COUNT => also_counted.push(value()?.into()),
             flags::DISK_LIMIT => disk_limit = Some(number(&name, &value()?)?),
             flags::KILL_SIGNAL => kill_signal = signal(&value()?)?,
             flags::MAX_VACATE_TIME => {
                 max_vacate_time = Some(Duration::from_secs(number(&name, &value()?)?));
             }
             flags::RECORD => *record = Some(value()?.into()),
+            flags::CONTROL => directory = Some(PathBuf::from(value()?)),
+            flags::LEASE_DURATION => {
+                lease_duration = Some(Duration::from_secs(number(&name, &value()?)?));
+            }
             _ => return Err(format!("unknown flag '{name}' before '--'")),
         }
     }
@@ -126,16 +150,18 @@ fn parse_run(
         scratch.ok_or_else(|| format!("flag '{}' with a directory is missing", flags::SCRATCH))?;
     Ok(Settings {
         scratch,
+        also_counted,
         disk_limit,
         kill_signal,
         max_vacate_time,
         record: record.clone(),
+        control: control(directory, lease_duration, max_vacate_time)?,
         executable,
         arguments: words.collect(),
     })
 }
 
-/// The scratch directory's parent is filled with siblings and measured, so it must not be the root.
+/// The scratch directory's parent is measured, so it must not be the root.
 fn scratch_directory(value: OsString) -> Result<PathBuf, String> {
     let path = PathBuf::from(value);
     let plain = path.components().skip(1).all(|part| matches!(part, Component::Normal(_)));
@@ -147,6 +173,30 @@ fn scratch_directory(value: OsString) -> Result<PathBuf, String> {
         "the scratch directory '{}' must be an absolute path without '..', at least two levels below '/'",
         path.display()
     ))
+}
+
+/// A lease that nobody can renew, or whose end a job could ignore, is a mistake and not a lease.
+fn control(
+    directory: Option<PathBuf>,
+    lease_duration: Option<Duration>,
+    max_vacate_time: Option<Duration>,
+) -> Result<Option<ControlSettings>, String> {
+    if lease_duration == Some(Duration::ZERO) {
+        return Err(format!("flag '{}' takes at least 1 second", flags::LEASE_DURATION));
+    }
+    for (name, given) in
+        [(flags::CONTROL, directory.is_some()), (flags::MAX_VACATE_TIME, max_vacate_time.is_some())]
+    {
+        if lease_duration.is_some() && !given {
+            return Err(format!("flag '{}' needs flag '{name}'", flags::LEASE_DURATION));
+        }
+    }
+    match directory {
+        Some(directory) if !directory.is_absolute() => {
+            Err(format!("the control directory '{}' must be an absolute path", directory.display()))
+        }
+        directory => Ok(directory.map(|directory| ControlSettings { directory, lease_duration })),
+    }
 }
 
 fn number(flag: &str, value: &OsStr) -> Result<u64, String> {
@@ -177,14 +227,20 @@ mod tests {
 
     #[test]
     fn a_full_command_line_is_understood() {
-        let line = "run --scratch /scratch/work --disk-limit 5000 --kill-sig SIGUSR1 \
-                    --max-vacate-time 600 --record /r -- sleep --scratch 3";
+        let line = "run --scratch /scratch/work --also-count /tmp --also-count /var/tmp --disk-limit 5000 \
+                    --kill-sig SIGUSR1 --max-vacate-time 600 --record /r --control /c \
+                    --lease-duration 40 -- sleep --scratch 3";
         let expected = Settings {
             scratch: "/scratch/work".into(),
+            also_counted: vec!["/tmp".into(), "/var/tmp".into()],
             disk_limit: Some(5000),
             kill_signal: Signal::SIGUSR1,
             max_vacate_time: Some(Duration::from_mins(10)),
             record: Some("/r".into()),
+            control: Some(ControlSettings {
+                directory: "/c".into(),
+                lease_duration: Some(Duration::from_secs(40)),
+            }),
             executable: "sleep".into(),
             arguments: vec!["--scratch".into(), "3".into()],
         };
@@ -201,6 +257,7 @@ mod tests {
             (settings.disk_limit, settings.max_vacate_time, settings.record),
             (None, None, None)
         );
+        assert_eq!(settings.control, None);
     }
 
     #[test]
@@ -232,6 +289,20 @@ mod tests {
             ("run --disk-limit -5 -- sleep", "not '-5'"),
             ("run --max-vacate-time 1h -- sleep", "not '1h'"),
             ("run --kill-sig SIGX -- sleep", "'SIGX'"),
+            ("run --scratch /s/w --control c -- sleep", "'c' must be an absolute path"),
+            (
+                "run --scratch /s/w --max-vacate-time 1 --lease-duration 5 -- sleep",
+                "'--lease-duration' needs flag '--control'",
+            ),
+            (
+                "run --scratch /s/w --control /c --lease-duration 5 -- sleep",
+                "'--lease-duration' needs flag '--max-vacate-time'",
+            ),
+            (
+                "run --scratch /s/w --max-vacate-time 1 --control /c --lease-duration 0 -- sleep",
+                "at least 1 second",
+            ),
+            ("run --lease-duration -1 -- sleep", "not '-1'"),
         ] {
             let error = parsed(line).unwrap_err();
             assert!(error.message.contains(part), "'{line}' gave '{}'", error.message);

@@ -2,13 +2,13 @@
 //!
 //! Allocated blocks are counted, as `du` does, not the sizes that files claim. `statvfs` would be cheaper
 //! and tells nothing: the volume is a directory of the node's own file system.
-//! Invariant: a walk never leaves its file system, never follows a link, and runs at most 5 % of the time.
+//! Invariant: a walk never leaves the file systems it begins in, never follows a link, and runs at most 5 % of the time.
 
 use std::{
     ffi::CString,
     io,
     os::fd::OwnedFd,
-    path::Path,
+    path::{Path, PathBuf},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -40,23 +40,18 @@ pub(crate) struct Tally {
 /// A walk in progress. It holds one descriptor per level of depth.
 #[derive(Debug)]
 struct Walk {
-    device: u64,
+    devices: Vec<u64>,
     pending: Vec<(Rc<OwnedFd>, CString)>,
     current: Option<(Rc<OwnedFd>, Dir)>,
     tally: Tally,
 }
 
 impl Walk {
-    fn begin(root: &Rc<OwnedFd>) -> io::Result<Self> {
-        let stat = fstat(root)?;
-        let entries = Dir::read_from(root)?;
-        let tally = Tally::default();
-        Ok(Self {
-            device: stat.st_dev,
-            pending: Vec::new(),
-            current: Some((Rc::clone(root), entries)),
-            tally,
-        })
+    fn begin(roots: &[Rc<OwnedFd>]) -> io::Result<Self> {
+        let device = |root: &Rc<OwnedFd>| Ok(fstat(root)?.st_dev);
+        let devices = roots.iter().map(device).collect::<io::Result<_>>()?;
+        let pending = roots.iter().map(|root| (Rc::clone(root), c".".to_owned())).collect();
+        Ok(Self { devices, pending, current: None, tally: Tally::default() })
     }
 
     /// Goes on until `deadline`. True when the walk is complete. What vanishes or may not be read meanwhile
@@ -83,7 +78,7 @@ impl Walk {
             }
             let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
             let Ok(stat) = statat(&*directory, name, flags) else { continue };
-            if stat.st_dev != self.device {
+            if !self.devices.contains(&stat.st_dev) {
                 continue; // a volume of its own, with a limit of its own
             }
             let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
@@ -122,7 +117,7 @@ fn enter(parent: &OwnedFd, name: &CString) -> Option<(Rc<OwnedFd>, Dir)> {
 /// Walks again and again, a piece at a time.
 #[derive(Debug)]
 pub(crate) struct DiskWatch {
-    root: Rc<OwnedFd>,
+    roots: Vec<Rc<OwnedFd>>,
     limit: Option<u64>,
     walk: Option<Walk>,
     last: Tally,
@@ -131,11 +126,19 @@ pub(crate) struct DiskWatch {
 }
 
 impl DiskWatch {
-    /// Watches everything below `root`. Fails where that cannot be read: a limit that nobody watches is none.
-    pub(crate) fn new(root: &Path, limit: Option<u64>, now: Instant) -> io::Result<Self> {
+    /// Watches everything below `root` and `others`. Fails where one cannot be read: a limit that nobody watches is
+    /// none.
+    pub(crate) fn new(
+        root: &Path,
+        others: &[PathBuf],
+        limit: Option<u64>,
+        now: Instant,
+    ) -> Result<Self, (PathBuf, io::Error)> {
         let next = now + WATCHED_INTERVAL;
+        let roots = std::iter::once(root).chain(others.iter().map(PathBuf::as_path));
+        let open = |root: &Path| open_root(root).map_err(|error| (root.to_owned(), error));
         Ok(Self {
-            root: open_root(root)?,
+            roots: roots.map(open).collect::<Result<_, _>>()?,
             limit,
             walk: None,
             last: Tally::default(),
@@ -159,7 +162,7 @@ impl DiskWatch {
     /// Two walks in a row must say so: a file that is renamed while a walk passes can be met twice.
     pub(crate) fn tick(&mut self, now: Instant) -> Option<u64> {
         if self.walk.is_none() {
-            self.walk = Walk::begin(&self.root).ok();
+            self.walk = Walk::begin(&self.roots).ok();
         }
         let complete = self.walk.as_mut().is_none_or(|walk| walk.step(now + SLICE));
         let rest = now.elapsed() * REST;
@@ -184,7 +187,7 @@ impl DiskWatch {
     /// One last walk, for at most `time`. A tree too large for that keeps the larger of what the last
     /// complete walk and this one found.
     pub(crate) fn conclude(&mut self, time: Duration) -> Tally {
-        if let Ok(mut walk) = Walk::begin(&self.root)
+        if let Ok(mut walk) = Walk::begin(&self.roots)
             && (walk.step(Instant::now() + time) || walk.tally.bytes > self.last.bytes)
         {
             self.last = walk.tally;
@@ -198,7 +201,6 @@ mod tests {
     use std::{
         fs::{self, File},
         os::unix::fs::{FileExt, MetadataExt, symlink},
-        path::PathBuf,
     };
 
     use super::*;
@@ -212,7 +214,7 @@ mod tests {
     }
 
     fn walked(root: &Path) -> Tally {
-        DiskWatch::new(root, None, Instant::now()).unwrap().conclude(LONG)
+        DiskWatch::new(root, &[], None, Instant::now()).unwrap().conclude(LONG)
     }
 
     #[test]
@@ -237,10 +239,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_elsewhere_counts_too() {
+        let (root, other) = (fresh("here"), fresh("elsewhere"));
+        for place in [&root, &other] {
+            fs::write(place.join("work/file"), vec![1; 100_000]).unwrap();
+        }
+        let both = std::slice::from_ref(&other);
+        let both = DiskWatch::new(&root, both, None, Instant::now()).unwrap().conclude(LONG);
+        let (one, two) = (walked(&root), walked(&other));
+        assert_eq!(both, Tally { bytes: one.bytes + two.bytes, files: 2 });
+        let missing = [root.join("missing")];
+        let (path, _) = DiskWatch::new(&root, &missing, None, Instant::now()).unwrap_err();
+        assert_eq!(path, missing[0]);
+        for place in [root, other] {
+            fs::remove_dir_all(place).unwrap();
+        }
+    }
+
+    #[test]
     fn another_file_system_is_not_entered() {
         // /proc is a file system below the root directory on every machine that runs this.
-        let mut walk = Walk::begin(&open_root(Path::new("/proc")).unwrap()).unwrap();
-        walk.device += 1;
+        let mut walk = Walk::begin(&[open_root(Path::new("/proc")).unwrap()]).unwrap();
+        walk.devices[0] += 1;
         assert!(walk.step(Instant::now() + LONG));
         assert_eq!(walk.tally, Tally::default());
     }
@@ -251,7 +271,7 @@ mod tests {
         for number in 0..500 {
             fs::write(root.join(format!("work/{number}")), "x").unwrap();
         }
-        let mut walk = Walk::begin(&open_root(&root).unwrap()).unwrap();
+        let mut walk = Walk::begin(&[open_root(&root).unwrap()]).unwrap();
         let mut pieces = 1;
         while !walk.step(Instant::now()) {
             pieces += 1;
@@ -267,7 +287,7 @@ mod tests {
         let root = fresh("limit");
         let file = root.join("work/file");
         fs::write(&file, vec![1; 300_000]).unwrap();
-        let mut watch = DiskWatch::new(&root, Some(100_000), Instant::now()).unwrap();
+        let mut watch = DiskWatch::new(&root, &[], Some(100_000), Instant::now()).unwrap();
         assert_eq!(watch.tick(Instant::now()), None);
         fs::remove_file(&file).unwrap();
         assert_eq!(watch.tick(Instant::now()), None);

@@ -12,6 +12,8 @@
 mod arguments;
 mod binary_format;
 mod cgroup;
+mod clock;
+mod control;
 mod disk;
 mod executable;
 mod install;
@@ -22,6 +24,7 @@ mod processes;
 mod run;
 mod scratch;
 mod signals;
+mod suspension;
 mod termination;
 mod watch;
 

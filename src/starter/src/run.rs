@@ -2,12 +2,7 @@
 //!
 //! Invariant: each way out of here has written a record first, except when there is nowhere to write it.
 
-use std::{
-    ffi::OsString,
-    io,
-    path::Path,
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{ffi::OsString, io, path::Path, time::Instant};
 
 use duj_protocol::{Outcome, Record};
 use nix::unistd::Pid;
@@ -15,6 +10,7 @@ use nix::unistd::Pid;
 use crate::{
     arguments::Settings,
     cgroup::{self, Cgroup},
+    clock::now_ms,
     disk::DiskWatch,
     executable::{Fault, errno_of, explain, locate},
     launch,
@@ -80,8 +76,8 @@ fn start(settings: &Settings, termination: &mut Termination) -> Result<Watch, No
     scratch::prepare(&settings.scratch, &ads)
         .map_err(|failure| unprepared(&failure.path, &failure.error))?;
     let volume = settings.scratch.parent().unwrap_or(&settings.scratch);
-    let disk = DiskWatch::new(volume, settings.disk_limit, Instant::now())
-        .map_err(|error| unprepared(volume, &error))?;
+    let disk = DiskWatch::new(volume, &settings.also_counted, settings.disk_limit, Instant::now())
+        .map_err(|(path, error)| unprepared(&path, &error))?;
 
     let meter = Meter::start(Cgroup::new(cgroup::ROOT));
     let record = Record { version: Record::VERSION, started: Some(now_ms()), ..Record::default() };
@@ -101,10 +97,4 @@ fn execute(settings: &Settings, environment: Vec<(OsString, OsString)>) -> Resul
     let file = locate(&settings.executable, path)?;
     launch::spawn(&file, &settings.executable, &settings.arguments, environment)
         .map_err(|errno| explain(&file, errno))
-}
-
-/// Milliseconds since the epoch.
-pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -16,9 +16,6 @@ use std::{
 use duj_protocol::environment;
 use nix::errno::Errno;
 
-/// Mounted at `/tmp` and `/var/tmp`, so that what is written there counts as scratch.
-const SIBLINGS: [&str; 2] = ["tmp", "var_tmp"];
-
 /// The variables that carry an ad, and the file each goes to.
 const ADS: [(&str, &str); 2] =
     [(environment::JOB_AD, ".job.ad"), (environment::MACHINE_AD, ".machine.ad")];
@@ -30,17 +27,13 @@ pub(crate) struct Failure {
     pub(crate) error: io::Error,
 }
 
-/// Makes the directories, writes the ads and changes to the scratch directory.
+/// Makes the directory, writes the ads and changes to the scratch directory.
 pub(crate) fn prepare(scratch: &Path, ads: &[(&'static str, OsString)]) -> Result<(), Failure> {
     let failed = |path: &Path| {
         let path = path.to_path_buf();
         |error| Failure { path, error }
     };
     make(scratch, 0o700).map_err(failed(scratch))?;
-    for sibling in SIBLINGS {
-        let directory = scratch.with_file_name(sibling);
-        make(&directory, 0o1777).map_err(failed(&directory))?;
-    }
     for (name, text) in ads {
         let file = scratch.join(name);
         write_ad(&file, text).map_err(failed(&file))?;
@@ -67,8 +60,7 @@ pub(crate) fn take_ads(variables: &mut Vec<(OsString, OsString)>) -> Vec<(&'stat
 fn make(directory: &Path, mode: u32) -> io::Result<()> {
     match DirBuilder::new().mode(mode).create(directory) {
         Ok(()) => {
-            // The umask took its part, and `/tmp` has to be open to all whatever it is. What the volume
-            // hands down stays: with a pod's `fsGroup` new files get that group.
+            // The umask took its part. What the volume hands down stays: with a pod's `fsGroup` new files get that group.
             let handed_down = fs::metadata(directory)?.permissions().mode() & 0o2000;
             fs::set_permissions(directory, Permissions::from_mode(mode | handed_down))
         }

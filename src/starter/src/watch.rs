@@ -1,4 +1,4 @@
-//! From the command's start to its end: signals, zombies, limits and the record.
+//! From the command's start to its end: signals, the operator's wishes, zombies, limits and the record.
 //!
 //! Invariant: when [`Watch::until_the_end`] returns in PID 1, no process of the container is left, and the
 //! record tells how the command itself ended, not how the starter did.
@@ -13,11 +13,13 @@ use nix::{
 
 use crate::{
     arguments::Settings,
+    clock::{now_ms, since_boot},
+    control::{Control, Wanted},
     disk::DiskWatch,
     meter::Meter,
     processes::{End, Reach, Reaping, reap},
-    run::now_ms,
     signals::{Answer, Signals},
+    suspension::Suspension,
     termination::Termination,
 };
 
@@ -41,6 +43,9 @@ pub(crate) struct Watch {
     disk: DiskWatch,
     record: Record,
     refresh: Instant,
+    /// What the operator says; not heeded any more once the job is to end.
+    control: Option<Control>,
+    suspension: Suspension,
     /// When SIGKILL follows the soft-kill signal.
     kill_at: Option<Instant>,
     /// The bytes that the job had when it was killed for them.
@@ -57,9 +62,11 @@ impl Watch {
         disk: DiskWatch,
         record: Record,
     ) -> Self {
+        let reach = Reach::of(main);
+        let now = Instant::now();
         Self {
             main,
-            reach: Reach::of(main),
+            reach,
             kill_signal: settings.kill_signal,
             max_vacate_time: settings.max_vacate_time,
             disk_limit: settings.disk_limit,
@@ -67,7 +74,12 @@ impl Watch {
             meter,
             disk,
             record,
-            refresh: Instant::now() + REFRESH,
+            refresh: now + REFRESH,
+            control: settings
+                .control
+                .as_ref()
+                .map(|control| Control::new(control, now, since_boot())),
+            suspension: Suspension::new(reach),
             kill_at: None,
             over_disk: None,
         }
@@ -114,15 +126,8 @@ impl Watch {
     fn heed(&mut self, answer: Answer) {
         match answer {
             Answer::Stop(signal) => {
-                // The first request counts: a second one must not grant more time.
                 self.record.stopped_by.get_or_insert(signal);
-                if self.kill_at.is_none() {
-                    self.kill_at =
-                        self.max_vacate_time.and_then(|time| Instant::now().checked_add(time));
-                }
-                self.reach.send(self.kill_signal);
-                // A stopped process acts on a signal only when it is continued.
-                self.reach.send(Signal::SIGCONT);
+                self.stop();
             }
             Answer::Forward(signal) => {
                 // It is not reaped yet, so the number is still the command's.
@@ -132,9 +137,41 @@ impl Watch {
         }
     }
 
+    /// Asks the job to end in its own way, which a suspended one cannot: it is continued first.
+    fn stop(&mut self) {
+        self.control = None;
+        self.suspension.end(since_boot());
+        // The first request counts: a second one must not grant more time.
+        if self.kill_at.is_none() {
+            self.kill_at = self.max_vacate_time.and_then(|time| Instant::now().checked_add(time));
+        }
+        self.reach.send(self.kill_signal);
+        // A stopped process acts on a signal only when it is continued; it may have stopped itself.
+        self.reach.send(Signal::SIGCONT);
+    }
+
+    /// Does what the operator wants.
+    fn obey(&mut self, now: Instant, termination: &mut Termination) {
+        let Some(control) = self.control.as_mut().filter(|control| now >= control.next()) else {
+            return;
+        };
+        match (control.look(now, since_boot()), self.suspension.is_on()) {
+            (Wanted::Running, false) | (Wanted::Suspended, true) => return,
+            (Wanted::Running, true) => self.suspension.end(since_boot()),
+            (Wanted::Suspended, false) => self.suspension.begin(now, since_boot()),
+            (Wanted::Ended, _) => {
+                self.record.lease_expired = true;
+                self.stop();
+            }
+        }
+        self.measure(termination);
+    }
+
     fn next(&self) -> Instant {
+        let control = self.control.as_ref().map(Control::next);
+        let others = [self.kill_at, control, self.suspension.next()];
         let next = self.refresh.min(self.disk.next());
-        self.kill_at.map_or(next, |kill_at| next.min(kill_at))
+        others.into_iter().flatten().fold(next, Instant::min)
     }
 
     fn on_time(&mut self, now: Instant, termination: &mut Termination) {
@@ -143,6 +180,8 @@ impl Watch {
             self.kill_at = Some(now + Duration::from_secs(1));
             self.reach.send(Signal::SIGKILL);
         }
+        self.obey(now, termination);
+        self.suspension.tick(now);
         if now >= self.disk.next()
             && let Some(used) = self.disk.tick(now)
         {
@@ -158,6 +197,8 @@ impl Watch {
     fn measure(&mut self, termination: &mut Termination) {
         self.record.usage = self.meter.so_far(&self.disk);
         self.record.oom_kills = self.meter.oom_kills();
+        self.record.suspensions = self.suspension.count();
+        self.record.suspended_ms = self.suspension.milliseconds(since_boot());
         termination.provisional(&self.record);
     }
 

@@ -2,11 +2,13 @@
 
 use std::{
     fs,
+    io::Read,
     os::unix::{fs::PermissionsExt, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc::{Receiver, channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use duj_protocol::{Outcome, Record};
@@ -32,12 +34,17 @@ pub(crate) enum Place {
     Init,
 }
 
-/// A starter that is running.
+/// A starter that is running. It is killed with its job when a test lets go of it before its end.
 pub(crate) struct Running {
     child: Child,
     place: Place,
     record: PathBuf,
+    stdout: Receiver<String>,
+    stderr: Receiver<String>,
 }
+
+/// Longer than anything takes here that does not hang.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What is left of a starter.
 #[derive(Debug)]
@@ -106,6 +113,13 @@ impl Job {
         path.to_str().unwrap().to_owned()
     }
 
+    /// A directory beside the scratch volume.
+    pub(crate) fn directory(&self, name: &str) -> String {
+        let path = self.volume.with_file_name(name);
+        fs::create_dir_all(&path).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
     /// Starts the starter with a command.
     pub(crate) fn start(&self, place: Place, command: &[&str]) -> Running {
         let starter = env!("CARGO_BIN_EXE_starter");
@@ -121,7 +135,10 @@ impl Job {
         process.args(&self.flags).arg("--").args(command);
         process.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let streams = process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running { child: streams.spawn().unwrap(), place, record: self.record() }
+        let mut child = streams.spawn().unwrap();
+        let stdout = collect(child.stdout.take().unwrap());
+        let stderr = collect(child.stderr.take().unwrap());
+        Running { child, place, record: self.record(), stdout, stderr }
     }
 
     /// Starts the starter and waits for its end.
@@ -181,15 +198,37 @@ impl Running {
     }
 
     /// Waits for the end.
-    pub(crate) fn end(self) -> Ended {
-        let output = self.child.wait_with_output().unwrap();
+    pub(crate) fn end(mut self) -> Ended {
+        let mut status = None;
+        until("the starter's end", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        let stdout = self.stdout.recv_timeout(PATIENCE).unwrap();
+        let stderr = self.stderr.recv_timeout(PATIENCE).unwrap();
         let text = fs::read_to_string(&self.record).unwrap_or_default();
         assert!(text.len() <= Record::MAX_BYTES, "{} bytes", text.len());
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         let record = Record::from_message(&text)
             .unwrap_or_else(|| panic!("no record in '{text}', stderr: {stderr}"));
-        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-        Ended { status: output.status, record, stdout, stderr }
+        Ended { status: status.unwrap(), record, stdout, stderr }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return; // it is reaped, and its number may be somebody else's
+        }
+        // A plain starter's jobs lead a group each; a namespace ends with `unshare`.
+        let own = self.child.id();
+        let jobs = fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
+        if self.place == Place::Plain {
+            for job in jobs.unwrap_or_default().split_whitespace() {
+                let _ = kill(Pid::from_raw(-job.parse::<i32>().unwrap()), Signal::SIGKILL);
+            }
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -206,13 +245,22 @@ impl Ended {
     }
 }
 
+/// Reads a stream to its end, which comes when nobody holds its other side.
+fn collect(mut stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut text = Vec::new();
+        let _ = stream.read_to_end(&mut text);
+        let _ = sender.send(String::from_utf8_lossy(&text).into_owned());
+    });
+    receiver
+}
+
 /// Waits for something that is bound to happen.
 pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    for _ in 0..6000 {
-        if condition() {
-            return;
-        }
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what} did not come");
         thread::sleep(Duration::from_millis(10));
     }
-    panic!("{what} did not come");
 }
