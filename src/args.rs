@@ -4,6 +4,8 @@ use crate::telemetry::LogFormat;
 use clap::{Parser, Subcommand, ValueEnum};
 use duj_api::Quantity;
 use duj_core::{
+    classad::Expr,
+    policy::SystemPolicies,
     quantity::Amount,
     settings::{Delivery, Settings},
 };
@@ -62,6 +64,18 @@ pub struct RunArguments {
     /// Seconds that a transient failure to pull a job's image is borne before the job is held
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(i64).range(0..=86_400))]
     image_patience: i64,
+    /// `SYSTEM_PERIODIC_HOLD`: holds every job for which it becomes true
+    #[arg(long, value_parser = expression)]
+    system_periodic_hold: Option<String>,
+    /// `SYSTEM_PERIODIC_RELEASE`
+    #[arg(long, value_parser = expression)]
+    system_periodic_release: Option<String>,
+    /// `SYSTEM_PERIODIC_REMOVE`
+    #[arg(long, value_parser = expression)]
+    system_periodic_remove: Option<String>,
+    /// `SYSTEM_PERIODIC_VACATE`
+    #[arg(long, value_parser = expression)]
+    system_periodic_vacate: Option<String>,
     /// Watch this namespace only
     #[arg(long)]
     pub namespace: Option<String>,
@@ -99,6 +113,12 @@ fn quantity(text: &str) -> Result<Quantity, String> {
     Ok(quantity)
 }
 
+/// An installation's policy that cannot be read keeps the operator from starting, rather than hold every job.
+fn expression(text: &str) -> Result<String, String> {
+    Expr::parse(text).map_err(|error| format!("{error}\n{}", error.caret(text)))?;
+    Ok(text.to_owned())
+}
+
 impl Arguments {
     /// Form of the log lines.
     pub fn log_format(&self) -> LogFormat {
@@ -134,6 +154,12 @@ impl RunArguments {
             run_as_user: self.run_as_user,
             run_as_group: self.run_as_group,
             allow_root: self.allow_root,
+            policies: SystemPolicies {
+                hold: self.system_periodic_hold.clone(),
+                release: self.system_periodic_release.clone(),
+                remove: self.system_periodic_remove.clone(),
+                vacate: self.system_periodic_vacate.clone(),
+            },
             image_patience: self.image_patience,
         }
     }

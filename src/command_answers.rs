@@ -5,7 +5,7 @@
 
 use crate::{index::JobKey, observe, perform, run::Context};
 use duj_api::{DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, ResourceExt};
 use std::{sync::Arc, time::Duration};
@@ -47,7 +47,7 @@ async fn look_at(
 ) -> Result<(), perform::Error> {
     let name = command.name_any();
     if let Some(status) = &command.status {
-        let old = |time: &Time| Timestamp::now().duration_since(time.0) > KEEP;
+        let old = |time: &Time| context.clock.now().duration_since(time.0) > KEEP;
         if status.answered.as_ref().is_some_and(old) {
             let uid = command.uid().unwrap_or_default();
             perform::forget(context, &place.namespace, &name, &uid).await?;
@@ -70,7 +70,7 @@ async fn look_at(
         accepted: 0,
         refused: 1,
         message,
-        answered: Some(Time(Timestamp::now())),
+        answered: Some(Time(context.clock.now())),
     };
     perform::answer(context, &place.namespace, &name, status).await
 }

@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod args;
+pub mod clock;
 pub mod cluster_ids;
 pub mod command_answers;
 pub mod index;
@@ -20,4 +21,6 @@ pub mod record;
 pub mod refusal;
 pub mod run;
 pub mod telemetry;
+pub mod trouble;
+pub mod userlog_pages;
 pub mod watch;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: all of it can be lost at any moment (a restart) without harm: it saves writes and waiting, never decides.
 
-use crate::index::version;
+use crate::{index::version, trouble::Heard};
 use duj_api::DockerUniverseJob;
 use duj_core::observed::Refusal;
 use jiff::Timestamp;
@@ -22,12 +22,23 @@ pub struct JobMemory {
     pub refusal: Option<Refusal>,
     /// Refusals in a row.
     pub refusals: u32,
-    /// Name of a pod whose creation was not answered: it may be there, or come yet.
-    pub unsure: Option<String>,
+    /// A pod whose creation was not answered: it may be there, or come yet.
+    pub unsure: Option<Unsure>,
     /// Since when a change waits to be committed.
     pub uncommitted_since: Option<Timestamp>,
+    /// What was heard of pods that are long in being set up, by UID.
+    pub troubles: HashMap<String, Heard>,
     /// Errors in a row.
     pub errors: u32,
+}
+
+/// A pod whose creation was not answered.
+#[derive(Clone, Debug)]
+pub struct Unsure {
+    /// Its name.
+    pub name: String,
+    /// Until then it may come.
+    pub until: Timestamp,
 }
 
 /// Memory of all jobs, by UID.

@@ -19,6 +19,8 @@ pub enum Verb {
     PatchStatus,
     ReleasePod,
     DeletePod,
+    SuspendPod,
+    AppendPage,
     AnswerCommand,
     DeleteCommand,
     DeleteJob,

@@ -4,32 +4,24 @@ use crate::{
     index::{Index, JobKey},
     perform::{self, Error},
     run::Context,
+    trouble,
 };
 use duj_api::{
     DockerUniverseCommand, DockerUniverseJob, names,
     status::{ProcRecord, ProcStatus},
 };
 use duj_core::{facts::PodFacts, observed::Observed, procs};
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Event;
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::ResourceExt;
 use std::sync::Arc;
-
-/// A pod that is still being set up after this time is asked for its troubles.
-const SETTING_UP: SignedDuration = SignedDuration::from_secs(10);
 
 /// All facts about a job.
 pub async fn observe(context: &Context, cached: Arc<DockerUniverseJob>) -> Result<Observed, Error> {
-    let now = Timestamp::now();
+    let now = context.clock.now();
     let job = context.memory.newest(cached);
     let uid = job.uid().unwrap_or_default();
     let mut pods = context.index.pods(&uid);
     pods.extend(missed(context, &job, &pods).await?);
-    for pod in &mut pods {
-        if is_setting_up(pod, now) {
-            pod.trouble = trouble(context, &job, pod).await;
-        }
-    }
+    trouble::ask(context, &job, &mut pods, now).await;
     let fresh_cluster_id = fresh_cluster_id(context, &job, &pods, &uid).await?;
     let commands = open_commands(&context.index, &job);
     let (refusal, uncommitted_since) =
@@ -103,39 +95,4 @@ fn open_commands(index: &Index, job: &DockerUniverseJob) -> Vec<DockerUniverseCo
 /// A command is for the job that existed when it was made.
 pub fn is_for(command: &DockerUniverseCommand, job: &DockerUniverseJob) -> bool {
     command.metadata.creation_timestamp >= job.metadata.creation_timestamp
-}
-
-/// When to look again at a job with a pod that is being set up: a volume that cannot be mounted changes no pod, so that
-/// nothing else would wake anybody.
-pub fn look_again(observed: &Observed) -> Option<Timestamp> {
-    let due = |pod: &PodFacts| {
-        let due = pod.scheduled.and_then(|bound| bound.checked_add(SETTING_UP).ok())?;
-        if due > observed.now { Some(due) } else { observed.now.checked_add(SETTING_UP).ok() }
-    };
-    observed.pods.iter().filter(|pod| is_silent(pod)).filter_map(due).min()
-}
-
-fn is_setting_up(pod: &PodFacts, now: Timestamp) -> bool {
-    is_silent(pod) && pod.scheduled.is_some_and(|bound| now.duration_since(bound) >= SETTING_UP)
-}
-
-/// The kubelet has the pod and says nothing of its containers but that they are being made.
-fn is_silent(pod: &PodFacts) -> bool {
-    let silent =
-        pod.job.waiting.as_ref().is_some_and(|(reason, _)| {
-            reason == "ContainerCreating" || reason == "PodInitializing"
-        });
-    silent && !pod.ended() && pod.deleting.is_none()
-}
-
-/// The kubelet tells of volumes that it cannot mount only in Events.
-async fn trouble(context: &Context, job: &DockerUniverseJob, pod: &PodFacts) -> Option<String> {
-    let events: Api<Event> = Api::namespaced(context.client.clone(), &job.namespace()?);
-    let selector = format!("involvedObject.uid={},type=Warning", pod.uid);
-    let list = events.list(&ListParams::default().fields(&selector).limit(50)).await.ok()?;
-    let mut warnings: Vec<Event> = list.items;
-    warnings
-        .retain(|event| event.reason.as_deref().is_some_and(|reason| reason.starts_with("Failed")));
-    warnings.sort_by_key(|event| event.last_timestamp.clone());
-    warnings.pop()?.message
 }

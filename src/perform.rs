@@ -3,7 +3,7 @@
 //! Invariant: each call is idempotent and bound to a UID: what happened although its answer was lost happens once, and
 //! an object of the same name that is not ours is never touched. Every call has a deadline; nothing is retried here.
 
-use crate::{metrics::Verb, refusal, run::Context};
+use crate::{memory::Unsure, metrics::Verb, refusal, run::Context, userlog_pages};
 use duj_api::{
     DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, DockerUniverseJobStatus,
     names,
@@ -13,7 +13,8 @@ use duj_core::{
     observed::{Effect, Refusal, RefusalKind},
     patch,
 };
-use jiff::Timestamp;
+use duj_protocol::control;
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, ResourceExt,
@@ -26,6 +27,9 @@ use thiserror::Error;
 
 /// The longest that one call may take.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A request that was not answered in its time may still be carried out within this time.
+const UNSURE: SignedDuration = SignedDuration::from_secs(30);
 
 /// A call that did not come to its end. Whether it happened is found out by the next observation.
 #[derive(Debug, Error)]
@@ -44,6 +48,14 @@ pub enum Error {
     /// The store of cluster ids holds something else.
     #[error("cannot read the next cluster id: {0}")]
     ClusterIds(String),
+    /// Somebody else's object has the name of a page of the log.
+    #[error(
+        "cannot write the userlog: the ConfigMap '{0}' is not this job's; delete it or rename it"
+    )]
+    ForeignPage(String),
+    /// A part of the log could not be compressed.
+    #[error("cannot compress the userlog: {0}")]
+    Gzip(std::io::Error),
 }
 
 fn describe(error: &kube::Error) -> String {
@@ -70,7 +82,7 @@ impl Error {
                 kube::Error::Api(status) => Some(status),
                 _ => None,
             },
-            Self::NoAnswer(_) | Self::ClusterIds(_) => None,
+            Self::NoAnswer(_) | Self::ClusterIds(_) | Self::ForeignPage(_) | Self::Gzip(_) => None,
         }
     }
 
@@ -128,12 +140,16 @@ pub async fn perform(
 ) -> Result<Made, Error> {
     match effect {
         Effect::CreatePod(pod) => return Box::pin(create_pod(context, job, &pod)).await,
-        Effect::DeletePod { name, uid } => {
-            delete_pod(context, &namespace(job), &name, &uid).await?;
+        Effect::DeletePod { name, uid, grace } => {
+            delete_pod(context, &namespace(job), &name, &uid, grace).await?;
+        }
+        Effect::SuspendPod { name, uid, suspended } => {
+            suspend_pod(context, &namespace(job), &name, &uid, suspended).await?;
         }
         Effect::ReleasePod { name, uid } => {
             release_pod(context, &namespace(job), &name, &uid).await?;
         }
+        Effect::AppendPage(part) => userlog_pages::append(context, job, &part).await?,
         Effect::Answer { name, status } => answer(context, &namespace(job), &name, status).await?,
         Effect::DeleteJob => delete_job(context, job).await?,
         Effect::Event { warning, reason, note } => {
@@ -152,10 +168,13 @@ async fn create_pod(context: &Context, job: &DockerUniverseJob, pod: &Pod) -> Re
     let uid = job.uid().unwrap_or_default();
     let name = pod.name_any();
     // One live pod a proc: a pod whose creation was not answered comes before any other is made.
-    let unsure =
-        context.memory.of(&uid, |memory| memory.unsure.clone()).filter(|unsure| *unsure != name);
-    if let Some(unsure) = unsure {
-        let there = find_pod(context, job, &unsure).await?;
+    let unsure = context.memory.of(&uid, |memory| memory.unsure.clone());
+    if let Some(unsure) = unsure.filter(|unsure| unsure.name != name) {
+        let there = find_pod(context, job, &unsure.name).await?;
+        if there.is_none() && context.clock.now() < unsure.until {
+            refuse(context, &uid, may_come_yet(unsure));
+            return Ok(Made::Refused);
+        }
         context.memory.of(&uid, |memory| memory.unsure = None);
         if there.is_some() {
             return Ok(Made::Refused);
@@ -171,11 +190,20 @@ async fn create_pod(context: &Context, job: &DockerUniverseJob, pod: &Pod) -> Re
             let answer = error.status().cloned();
             if answer.as_ref().is_none_or(|status| status.code >= 500) {
                 // It may have happened, or happen yet.
-                context.memory.of(&uid, |memory| memory.unsure = Some(name));
+                let until = context.clock.now() + UNSURE;
+                context.memory.of(&uid, |memory| memory.unsure = Some(Unsure { name, until }));
             }
             let Some(status) = answer else { return Err(error) };
             not_created(context, &pods, &uid, pod, &status).await
         }
+    }
+}
+
+fn may_come_yet(unsure: Unsure) -> Refusal {
+    Refusal {
+        kind: RefusalKind::Transient,
+        message: format!("the creation of pod '{}' was not answered: it may come yet", unsure.name),
+        retry: unsure.until,
     }
 }
 
@@ -189,7 +217,7 @@ async fn not_created(
 ) -> Result<Made, Error> {
     // A quota answers before the server looks whether the name exists, so both answers are worth a look.
     let before = context.memory.of(uid, |memory| memory.refusals);
-    let refusal = refusal::read(status, before, Timestamp::now());
+    let refusal = refusal::read(status, before, context.clock.now());
     let name = pod.name_any();
     if status.is_already_exists() || refusal.kind == RefusalKind::Quota {
         let there = call("read the job's pod", pods.get_opt(&name)).await?;
@@ -291,15 +319,36 @@ async fn delete_pod(
     namespace: &str,
     name: &str,
     uid: &str,
+    grace: Option<u32>,
 ) -> Result<(), Error> {
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
     context.metrics.wrote(Verb::DeletePod);
-    let deleted = call("delete a pod", pods.delete(name, &only(uid))).await;
+    let parameters = DeleteParams { grace_period_seconds: grace, ..only(uid) };
+    let deleted = call("delete a pod", pods.delete(name, &parameters)).await;
     gone(deleted.map(|answer| {
         if let either::Either::Left(pod) = answer {
             heard(context, &pod);
         }
     }))
+}
+
+/// Writes the annotation that the pod's starter reads.
+async fn suspend_pod(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+    suspended: bool,
+) -> Result<(), Error> {
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
+    let value = suspended.then_some(control::SUSPENDED);
+    let patch = json!({
+        "metadata": { "uid": uid, "annotations": { names::ANNOTATION_SUSPEND: value } },
+    });
+    context.metrics.wrote(Verb::SuspendPod);
+    let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
+    let told = call("suspend or continue a pod", pods.patch(name, &parameters, &patch)).await;
+    gone(told.map(|pod| heard(context, &pod)))
 }
 
 /// Takes our finalizer off a pod, and no other.

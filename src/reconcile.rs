@@ -8,6 +8,7 @@ use crate::{
     observe,
     perform::{self, Error, Made},
     run::Context,
+    trouble,
 };
 use duj_api::DockerUniverseJob;
 use duj_core::{
@@ -27,13 +28,14 @@ pub async fn reconcile(
     context: Arc<Context>,
 ) -> Result<Action, Error> {
     context.index.wait_until_ready().await;
-    let started = std::time::Instant::now();
+    let started = tokio::time::Instant::now();
     let mut action = Action::requeue(Duration::from_secs(1));
     for _ in 0..ROUNDS {
         let observed = observe::observe(&context, job.clone()).await?;
         let decision = decide(&observed, &context.settings);
         let now = observed.now;
-        let wake = decision.wake.into_iter().chain(observe::look_again(&observed)).min();
+        let ask_again = trouble::ask_again(&context.memory, &observed);
+        let wake = decision.wake.into_iter().chain(ask_again).min();
         if Box::pin(carry_out(&context, observed, decision)).await? == Made::Done {
             action =
                 wake.map_or_else(Action::await_change, |wake| Action::requeue(until(wake, now)));

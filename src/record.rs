@@ -2,9 +2,8 @@
 //!
 //! Invariant: telling never waits: what does not fit into the queue is counted and dropped.
 
-use crate::metrics::Metrics;
+use crate::{clock::Clock, metrics::Metrics};
 use duj_api::DockerUniverseJob;
-use jiff::Timestamp;
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
     apimachinery::pkg::apis::meta::v1::MicroTime,
@@ -27,6 +26,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub struct Recorder {
     queue: mpsc::Sender<Event>,
     instance: String,
+    clock: Clock,
     metrics: Arc<Metrics>,
 }
 
@@ -35,10 +35,11 @@ impl Recorder {
     pub fn new(
         client: Client,
         instance: String,
+        clock: Clock,
         metrics: Arc<Metrics>,
     ) -> (Self, impl Future<Output = ()>) {
         let (queue, taken) = mpsc::channel(QUEUE);
-        (Self { queue, instance, metrics }, write(client, taken))
+        (Self { queue, instance, clock, metrics }, write(client, taken))
     }
 
     /// Tells of something that happened to a job.
@@ -73,7 +74,7 @@ impl Recorder {
             reason: Some(reason.into()),
             note: Some(note),
             type_: Some(if warning { "Warning" } else { "Normal" }.into()),
-            event_time: Some(MicroTime(Timestamp::now())),
+            event_time: Some(MicroTime(self.clock.now())),
             reporting_controller: Some("dockeruniverse.io/operator".into()),
             reporting_instance: Some(self.instance.clone()),
             regarding: Some(ObjectReference { resource_version: None, ..job.object_ref(&()) }),

@@ -4,8 +4,9 @@
 //! starts again.
 
 use crate::{
-    admin, args, cluster_ids::ClusterIds, command_answers, index::Index, memory::Memory,
-    metrics::Metrics, orphans, reconcile, record::Recorder, watch,
+    admin, args, clock::Clock, cluster_ids::ClusterIds, command_answers, index::Index,
+    memory::Memory, metrics::Metrics, orphans, reconcile, record::Recorder, trouble::Spacing,
+    watch,
 };
 use anyhow::{Context as _, bail};
 use duj_core::settings::Settings;
@@ -30,18 +31,37 @@ pub struct Context {
     pub client: Client,
     /// The namespace that is watched, or all.
     pub namespace: Option<String>,
+    /// The time of day.
+    pub clock: Clock,
     /// The installation's settings.
     pub settings: Settings,
     /// Pods and commands by job.
     pub index: Index,
     /// What is remembered between decisions.
     pub memory: Memory,
+    /// Between two questions about pods that are long in being set up.
+    pub spacing: Spacing,
     /// Numbers for new jobs.
     pub cluster_ids: ClusterIds,
     /// Kubernetes Events.
     pub recorder: Recorder,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+}
+
+/// Which operator this is, and what it serves.
+#[derive(Clone, Debug)]
+pub struct Installation {
+    /// The namespace that is watched, or all.
+    pub namespace: Option<String>,
+    /// The operator's own namespace.
+    pub own_namespace: String,
+    /// The operator's own name, for Events.
+    pub own_name: String,
+    /// The time of day.
+    pub clock: Clock,
+    /// The installation's settings.
+    pub settings: Settings,
 }
 
 /// Runs the operator until it is told to end.
@@ -51,24 +71,15 @@ pub async fn run(arguments: args::Arguments) -> anyhow::Result<()> {
     let minor = server_minor(&client).await?;
     let settings = arguments.settings(minor);
     tracing::info!(delivery = ?settings.delivery, image = settings.image, "serving jobs on Kubernetes 1.{minor}");
-    let metrics = Arc::new(Metrics::default());
-    let (recorder, write_events) =
-        Recorder::new(client.clone(), arguments.own_name.clone(), metrics.clone());
-    let context = Arc::new(Context {
-        cluster_ids: ClusterIds::new(client.clone(), &arguments.own_namespace),
-        client,
-        namespace: arguments.namespace.clone(),
+    let installation = Installation {
+        namespace: arguments.namespace,
+        own_namespace: arguments.own_namespace,
+        own_name: arguments.own_name,
+        clock: Clock::system(),
         settings,
-        index: Index::default(),
-        memory: Memory::default(),
-        recorder,
-        metrics,
-    });
-
-    let mut tasks = JoinSet::new();
-    tasks.spawn(ended(write_events));
-    tasks.spawn(admin::serve(arguments.listen, context.clone()));
-    spawn_reconciler(&mut tasks, &context);
+    };
+    let (context, mut tasks) = operate(client, installation);
+    tasks.spawn(admin::serve(arguments.listen, context));
     let mut terminate =
         unix::signal(unix::SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt =
@@ -85,6 +96,32 @@ pub async fn run(arguments: args::Arguments) -> anyhow::Result<()> {
     // What is in flight may stop anywhere: every write is one that a crash may follow.
     tasks.shutdown().await;
     Ok(())
+}
+
+/// Starts to serve jobs. The tasks run until they are aborted; none of them ends by itself.
+pub fn operate(
+    client: Client,
+    installation: Installation,
+) -> (Arc<Context>, JoinSet<anyhow::Result<()>>) {
+    let Installation { namespace, own_namespace, own_name, clock, settings } = installation;
+    let metrics = Arc::new(Metrics::default());
+    let (recorder, write_events) = Recorder::new(client.clone(), own_name, clock, metrics.clone());
+    let context = Arc::new(Context {
+        cluster_ids: ClusterIds::new(client.clone(), &own_namespace),
+        client,
+        namespace,
+        clock,
+        settings,
+        index: Index::default(),
+        memory: Memory::default(),
+        spacing: Spacing::default(),
+        recorder,
+        metrics,
+    });
+    let mut tasks = JoinSet::new();
+    tasks.spawn(ended(write_events));
+    spawn_reconciler(&mut tasks, &context);
+    (context, tasks)
 }
 
 fn spawn_reconciler(tasks: &mut JoinSet<anyhow::Result<()>>, context: &Arc<Context>) {

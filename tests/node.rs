@@ -63,3 +63,6 @@ mod strangers;
 
 #[path = "node/refused.rs"]
 mod refused;
+
+#[path = "node/policies.rs"]
+mod policies;

@@ -100,7 +100,7 @@ async fn htcondors_own_variables_are_not_the_jobs_to_set() {
 #[tokio::test]
 async fn scratch_is_home_and_belongs_to_the_job() {
     let world = World::new("directories").await;
-    let look = "pwd; stat -c %a:%u .; touch file /tmp/file /var/tmp/file; ls -A . /scratch/tmp /scratch/var_tmp
+    let look = "pwd; stat -c %a:%u .; touch file /tmp/file /var/tmp/file; ls -A . /tmp /var/tmp
         cat .job.ad; echo; cat .machine.ad";
     let spec = script(look, json!({ "requestDisk": "10Mi", "requestMemory": "32Mi" }));
     let output = run(&world, "look", spec).await;

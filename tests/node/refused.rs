@@ -111,7 +111,7 @@ async fn cases(world: &World, directory: &str) -> Vec<Case> {
     let policies =
         policies.list(&ListParams::default()).await.expect("policies can be listed").items;
     let with_chart = policies.iter().any(|policy| policy.name_any().ends_with("-command-by"));
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(directory);
+    let directory = Path::new("tests/cases").join(directory);
     let files = fs::read_dir(directory).expect("the directory of cases");
     let mut paths: Vec<PathBuf> = files.map(|file| file.expect("a file").path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));

@@ -1,4 +1,4 @@
-//! `DockerUniverseCommand`: what is not desired state, said once: hold, release, remove.
+//! `DockerUniverseCommand`: what is not desired state, said once: hold, release, remove, and so on.
 //!
 //! Invariant: a command is immutable, is for the job that existed when it was made, and is answered once.
 
@@ -43,7 +43,7 @@ pub struct DockerUniverseCommandSpec {
         regex(pattern = r"^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$")
     )]
     pub procs: Option<String>,
-    /// Reason in place of `HTCondor`'s own, for hold, release and remove.
+    /// Reason in place of `HTCondor`'s own, for hold, release, remove and vacate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = Rule::new(rules::NO_CONTROL).message(rules::NO_CONTROL_MESSAGE))]
@@ -68,6 +68,16 @@ pub enum Verb {
     Release,
     /// `condor_rm`.
     Remove,
+    /// `condor_rm -forcex`: forgets a proc that is being removed, whatever its pod does.
+    RemoveForced,
+    /// `condor_vacate_job`: stops a running proc and puts it back to Idle.
+    Vacate,
+    /// `condor_vacate_job -fast`: the same, without the job's vacate time.
+    VacateFast,
+    /// `condor_suspend`: stops a running proc where it stands.
+    Suspend,
+    /// `condor_continue`: lets it go on.
+    Continue,
 }
 
 /// The answer.

@@ -40,6 +40,8 @@ pub enum Reason {
     Evicted,
     /// The job runs.
     Running,
+    /// The job is suspended.
+    Suspended,
     /// The job's node does not answer.
     NodeNotAnswering,
     /// The job is being stopped.
@@ -72,6 +74,7 @@ impl Reason {
             Self::WaitingForConfiguration => "WaitingForConfiguration",
             Self::Evicted => "Evicted",
             Self::Running => "Running",
+            Self::Suspended => "Suspended",
             Self::NodeNotAnswering => "NodeNotAnswering",
             Self::Stopping => "Stopping",
             Self::Held => "Held",

@@ -1,7 +1,9 @@
 //! `DockerUniverseJob`: one resource is one `HTCondor` *cluster* of procs.
 
 use crate::{
-    Quantity, rules,
+    Quantity,
+    policy::{Policy, Queue},
+    rules,
     scheduling::{Scheduling, SecurityContext},
     status::DockerUniverseJobStatus,
     volume::{Volume, VolumeMount},
@@ -31,9 +33,11 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Hold", type_ = "integer", json_path = ".status.counts.held"),
     printcolumn(name = "Total", type_ = "integer", json_path = ".status.counts.total"),
     printcolumn(name = "Because", type_ = "string", json_path = ".status.because.reason"),
+    printcolumn(name = "Suspended", type_ = "integer", json_path = ".status.counts.suspended", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Hold-Reason", type_ = "string", json_path = ".status.procs[?(@.status=='Held')].hold.reason", priority = 1),
     validation = Rule::new(rules::JOB_NAME).message(rules::JOB_NAME_MESSAGE),
+    validation = Rule::new(rules::QUEUE).message(rules::QUEUE_MESSAGE),
     validation = Rule::new(rules::MENDING).message(rules::MENDING_MESSAGE),
 )]
 #[x_kube(validation = Rule::new(rules::MOUNT_NAMES).message(rules::MOUNT_NAMES_MESSAGE))]
@@ -87,6 +91,12 @@ pub struct DockerUniverseJobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1024))]
     pub request_gpus: Option<i64>,
+    /// How many procs the job has; one where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Queue>,
+    /// Retries, policies and limits on time.
+    #[serde(flatten)]
+    pub policy: Policy,
     /// `true` at creation: submitted on hold. Set later: held. The change from `true` to `false` releases.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hold: bool,
@@ -240,8 +250,8 @@ impl Signal {
 }
 
 impl DockerUniverseJobSpec {
-    /// How many procs the job has. One, until `queue` is served.
-    pub const fn total_procs(&self) -> u32 {
-        1
+    /// How many procs the job has.
+    pub fn total_procs(&self) -> u32 {
+        self.queue.map_or(1, |queue| queue.count.max(1))
     }
 }

@@ -13,6 +13,7 @@ pub mod command;
 pub mod condition;
 pub mod job;
 pub mod names;
+pub mod policy;
 pub mod quantity;
 pub mod rules;
 pub mod scheduling;

@@ -17,6 +17,10 @@ pub const LABEL_ATTEMPT: &str = "dockeruniverse.io/attempt";
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Value of [`LABEL_MANAGED_BY`].
 pub const MANAGED_BY: &str = "docker-universe";
+/// How many parts of the log a page holds.
+pub const ANNOTATION_PARTS: &str = "dockeruniverse.io/userlog-parts";
+/// `true` on the pod of a proc that is suspended.
+pub const ANNOTATION_SUSPEND: &str = "dockeruniverse.io/suspend";
 /// Annotation: the generation of the job that a pod was made from.
 pub const ANNOTATION_GENERATION: &str = "dockeruniverse.io/generation";
 /// Annotation: the name `HTCondor` would give the container, `HTCJob<cluster>_<proc>` (upper case is not allowed in pod names).
@@ -30,6 +34,12 @@ pub const CONTAINER_JOB: &str = "job";
 pub const CONTAINER_PREPARE: &str = "prepare";
 /// Volume that holds the scratch directory.
 pub const VOLUME_SCRATCH: &str = "docker-universe-scratch";
+/// Volume through which the operator speaks to the starter.
+pub const VOLUME_CONTROL: &str = "docker-universe-control";
+/// Volume that is mounted at `/tmp`. Its name, like the next one's, begins with the scratch volume's: all three are scratch.
+pub const VOLUME_TMP: &str = "docker-universe-scratch-tmp";
+/// Volume that is mounted at `/var/tmp`.
+pub const VOLUME_VAR_TMP: &str = "docker-universe-scratch-var-tmp";
 /// Volume that holds the starter.
 pub const VOLUME_STARTER: &str = "docker-universe-starter";
 
@@ -37,6 +47,8 @@ pub const VOLUME_STARTER: &str = "docker-universe-starter";
 pub const SCRATCH_MOUNT: &str = "/scratch";
 /// The scratch directory: cwd, HOME and TMPDIR of the job.
 pub const SCRATCH: &str = "/scratch/work";
+/// Where the control files are mounted.
+pub const CONTROL_MOUNT: &str = "/.docker-universe-control";
 /// Where the starter's volume is mounted.
 pub const STARTER_MOUNT: &str = "/.docker-universe";
 /// The starter's path in the pod.

@@ -41,32 +41,47 @@ pub const VALUE_FROM_MESSAGE: &str =
 /// A quantity between two others. The pattern stands first: the server's own reader of quantities does not come back from
 /// `1e999999999` within the 30 seconds that a request has.
 macro_rules! quantity_between {
-    ($least:literal, $most:literal) => {
+    ($quantity:literal, $least:literal, $most:literal) => {
         concat!(
-            "string(self).matches('^[0-9]*[.]?[0-9]+([KMGTPE]i|[numkMGTPE]|[eE][+-]?[12]?[0-9])?$')",
-            " && isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('",
+            "string(",
+            $quantity,
+            ").matches('^[0-9]*[.]?[0-9]+([KMGTPE]i|[numkMGTPE]|[eE][+-]?[12]?[0-9])?$')",
+            " && isQuantity(string(",
+            $quantity,
+            ")) && quantity(string(",
+            $quantity,
+            ")).compareTo(quantity('",
             $least,
-            "')) >= 0 && quantity(string(self)).compareTo(quantity('",
+            "')) >= 0 && quantity(string(",
+            $quantity,
+            ")).compareTo(quantity('",
             $most,
             "')) <= 0"
         )
     };
 }
 
-pub const CPUS: &str = quantity_between!("0", "100000");
+pub const CPUS: &str = quantity_between!("self", "0", "100000");
 pub const CPUS_MESSAGE: &str =
     "requestCpus must be a number of cores between 0 and 100000, such as '1', '500m' or '2.5'";
-pub const MEMORY: &str = quantity_between!("4Mi", "1Pi");
+pub const MEMORY: &str = quantity_between!("self", "4Mi", "1Pi");
 pub const MEMORY_MESSAGE: &str = "requestMemory must be a size between '4Mi' and '1Pi' with its unit, such as '128Mi' or '2Gi' (a bare number is bytes here, not MiB as in a submit file)";
-pub const DISK: &str = quantity_between!("1Mi", "1Pi");
+pub const RETRY_MEMORY: &str =
+    concat!("self.all(step, ", quantity_between!("step", "4Mi", "1Pi"), ")");
+pub const RETRY_MEMORY_MESSAGE: &str = "each of retryRequestMemory must be a size between '4Mi' and '1Pi' with its unit, such as '256Mi' or '2Gi'";
+pub const DISK: &str = quantity_between!("self", "1Mi", "1Pi");
 pub const DISK_MESSAGE: &str = "requestDisk must be a size between '1Mi' and '1Pi' with its unit, such as '500Mi' or '10Gi' (a bare number is bytes here, not KiB as in a submit file)";
+
+pub const QUEUE: &str = "(has(self.spec.queue) ? self.spec.queue.count : 1) == (has(oldSelf.spec.queue) ? oldSelf.spec.queue.count : 1)";
+pub const QUEUE_MESSAGE: &str =
+    "queue cannot change: delete the job and create it anew, or create another one for more procs";
 
 pub const VOLUME_SOURCE: &str = "[has(self.persistentVolumeClaim), has(self.configMap), has(self.secret), has(self.csi), has(self.nfs)].filter(x, x).size() == 1";
 pub const VOLUME_SOURCE_MESSAGE: &str = "a volume must name exactly one of 'persistentVolumeClaim', 'configMap', 'secret', 'csi' and 'nfs'";
 pub const MOUNT_ABSOLUTE: &str = "self.startsWith('/') && !self.contains(':') && !self.split('/').exists(p, p == '..' || p == '.') && !self.contains('//')";
 pub const MOUNT_ABSOLUTE_MESSAGE: &str =
     "mountPath must be an absolute path without '.', '..', '//' and ':', such as '/data'";
-pub const MOUNT_RESERVED: &str = "!(self.matches('^(/|/(scratch|\\\\.docker-universe|proc|sys|dev|tmp|var/tmp)(/.*)?)/?$') || self.matches('^/var/?$'))";
+pub const MOUNT_RESERVED: &str = "!(self.matches('^(/|/(scratch|\\\\.docker-universe|\\\\.docker-universe-control|proc|sys|dev|tmp|var/tmp)(/.*)?)/?$') || self.matches('^/var/?$'))";
 pub const MOUNT_RESERVED_MESSAGE: &str = "mountPath cannot be '/', the scratch directory (/scratch, /tmp, /var/tmp), /.docker-universe, /proc, /sys or /dev, nor hide them: choose another path, such as '/data'";
 pub const SUB_PATH: &str = "!self.startsWith('/') && !self.split('/').exists(p, p == '..')";
 pub const SUB_PATH_MESSAGE: &str = "subPath must be relative and without '..'";
@@ -100,4 +115,4 @@ pub const MENDING: &str = concat!(
     ),
     ")",
 );
-pub const MENDING_MESSAGE: &str = "what shapes the pod can change only while every proc that is left is held: set spec.hold to true first, change it, then set spec.hold to false (hold, batchName and ttlSecondsAfterFinished can change at any time; a finished job is deleted and created anew)";
+pub const MENDING_MESSAGE: &str = "what shapes the pod can change only while every proc that is left is held: set spec.hold to true first, change it, then set spec.hold to false (hold, policies, batchName and ttlSecondsAfterFinished can change at any time; a finished job is deleted and created anew)";

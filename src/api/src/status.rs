@@ -121,6 +121,30 @@ pub struct ProcRecord {
     /// How often its job began to run (`NumJobStarts`).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub num_job_starts: u32,
+    /// The state before this one (`LastJobStatus`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_status: Option<ProcStatus>,
+    /// How often its process ended by itself (`NumJobCompletions`).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub num_job_completions: u32,
+    /// Seconds that ended attempts took (`RemoteWallClockTime`).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub wall_clock_time: u32,
+    /// Seconds that it was suspended, in suspensions that are over (`CumulativeSuspensionTime`).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub suspension_time: u32,
+    /// How often it was suspended (`TotalSuspensions`).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub total_suspensions: u32,
+    /// Of `retryRequestMemory`, how many values it has come to.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub memory_step: u32,
+    /// Why it was held before, once it is released (`LastHoldReason` and its codes).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_hold: Option<Hold>,
+    /// Its pod is to be stopped, and another attempt follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vacating: Option<Vacating>,
     /// Attempts in a row that ended before the job began; each makes the next one wait longer.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unstarted: u32,
@@ -165,6 +189,22 @@ pub struct Hold {
     pub stopping: bool,
 }
 
+/// Why an attempt is stopped for another one to follow (`VacateReason`, `VacateReasonCode`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Vacating {
+    /// `HTCondor`'s vacate code.
+    pub code: i32,
+    /// Its subcode.
+    #[serde(default)]
+    pub subcode: i32,
+    /// One line for a person.
+    pub reason: String,
+    /// Without the job's vacate time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fast: bool,
+}
+
 /// Why a proc is removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -174,6 +214,9 @@ pub struct Remove {
     /// Its pod has not ended yet; event 009 follows when it has (`HTCondor`'s state X).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stopping: bool,
+    /// Its pod is forgotten, whatever it does (`condor_rm -forcex`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forced: bool,
 }
 
 /// `HTCondor`'s userlog.
@@ -182,9 +225,12 @@ pub struct Remove {
 pub struct UserLog {
     /// The newest part, whole events, at most 64 KiB.
     pub text: String,
-    /// How many older pages there are.
+    /// How many older pages there are: `ConfigMaps` `<job>-userlog-1` and so on, to be read before `text`.
     #[serde(default)]
     pub pages: i64,
+    /// How many parts of the text have gone to pages.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub parts: i64,
     /// How many events were written.
     pub events: i64,
 }
@@ -215,6 +261,14 @@ pub struct Answer {
     pub refused: i64,
     /// `HTCondor`'s words for it.
     pub message: String,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
+fn is_none_yet(number: &i64) -> bool {
+    *number == 0
 }
 
 #[allow(

@@ -5,6 +5,7 @@
 
 use crate::{
     decide::{Work, is_stopping},
+    fate::vacate,
     hold,
     observed::Effect,
     procs,
@@ -112,6 +113,31 @@ fn act(proc: &mut crate::life::Proc<'_>, command: &DockerUniverseCommand) -> (bo
         }
         (Verb::Hold | Verb::Release, ProcStatus::Removed) => no("already removed"),
         (Verb::Remove, ProcStatus::Removed) => no("already marked for removal"),
+        (Verb::RemoveForced, ProcStatus::Removed) => {
+            proc.forget();
+            (true, "removed locally (remote state unknown)".into())
+        }
+        (Verb::RemoveForced, _) => no("not in `X' state to be forcibly removed"),
+        (Verb::Vacate | Verb::VacateFast, ProcStatus::Running | ProcStatus::Suspended)
+            if proc.record.vacating.is_none() =>
+        {
+            let words = reason.map_or_else(|| hold::via("condor_vacate_job", by), str::to_owned);
+            proc.vacate(vacate::USER_VACATE_JOB, &words, spec.verb == Verb::VacateFast);
+            (true, "vacated".into())
+        }
+        (Verb::Vacate | Verb::VacateFast, _) => no("not running to be vacated"),
+        (Verb::Suspend, ProcStatus::Running) if proc.record.vacating.is_none() => {
+            proc.suspend();
+            (true, "suspended".into())
+        }
+        (Verb::Suspend, ProcStatus::Suspended) => no("already suspended"),
+        (Verb::Suspend, _) => no("not running to be suspended"),
+        (Verb::Continue, ProcStatus::Suspended) => {
+            proc.go_on();
+            (true, "continued".into())
+        }
+        (Verb::Continue, ProcStatus::Running) => no("already running"),
+        (Verb::Continue, _) => no("not suspended to be continued"),
         (Verb::Hold, ProcStatus::Held) if held_by_user(proc.record) => no("already held"),
         (Verb::Hold, _) => {
             proc.hold(hold::by_user(reason, spec.subcode.unwrap_or(0), by));

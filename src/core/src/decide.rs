@@ -14,33 +14,46 @@ use crate::{
     life::Proc,
     observed::{Decision, Effect, Observed, RefusalKind},
     pod::{self, Requests},
+    policy::Policies,
     procs,
     settings::Settings,
     shape,
     waiting::{self, Verdict, Waiting},
 };
 use duj_api::{
+    DockerUniverseJob,
     condition::Reason,
     status::{Because, Noticed, ProcRecord, ProcStatus},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, btree_map::Entry},
+};
+
+/// The time between two evaluations of periodic policies while nothing changes (`PERIODIC_EXPR_INTERVAL`).
+const PERIODIC: SignedDuration = SignedDuration::from_secs(60);
 
 /// One decision in the making.
 pub(crate) struct Work<'a> {
     pub(crate) observed: &'a Observed,
-    /// The job's own pods.
-    pods: Vec<&'a PodFacts>,
+    /// The job's own pods, by proc and attempt.
+    pods: BTreeMap<(u32, u32), &'a PodFacts>,
     pub(crate) settings: &'a Settings,
     pub(crate) cluster_id: i64,
     pub(crate) records: BTreeMap<u32, ProcRecord>,
     pub(crate) noticed: Noticed,
     pub(crate) journal: Journal,
-    pub(crate) requests: Result<Requests, String>,
+    /// What a proc asks for, by how many values of `retryRequestMemory` it has come to.
+    pub(crate) requests: Vec<Result<Requests, String>>,
+    /// What is to happen by itself, or why it cannot be read.
+    policies: Result<Policies, String>,
     /// What each proc that is not at its end waits for.
     pub(crate) waits: BTreeMap<u32, Because>,
     wake: Option<Timestamp>,
+    /// Not all pods could be heard in this decision.
+    more_to_follow: bool,
 }
 
 /// Decides what to do about a job.
@@ -51,6 +64,7 @@ pub fn decide(observed: &Observed, settings: &Settings) -> Decision {
     let mut work = Work::resume(observed, settings);
     work.follow_pods();
     let answers = work.heed_people();
+    work.obey_policies();
     work.weigh_waits();
     work.conclude(answers)
 }
@@ -78,10 +92,11 @@ impl<'a> Work<'a> {
     fn resume(observed: &'a Observed, settings: &'a Settings) -> Self {
         let job = &observed.job;
         let status = job.status.clone().unwrap_or_default();
-        let pods = own_pods(observed);
+        let pods: BTreeMap<_, _> =
+            own_pods(observed).into_iter().map(|pod| ((pod.proc, pod.attempt), pod)).collect();
         let cluster_id = status
             .cluster_id
-            .or_else(|| pods.iter().find_map(|pod| pod.cluster_id))
+            .or_else(|| pods.values().find_map(|pod| pod.cluster_id))
             .unwrap_or(observed.fresh_cluster_id);
         let alias = format!(
             "{}/{}",
@@ -92,9 +107,11 @@ impl<'a> Work<'a> {
             records: procs::ungroup(&status.procs, job.spec.total_procs()),
             noticed: status.noticed.unwrap_or_default(),
             journal: Journal::new(cluster_id, alias),
-            requests: pod::requests(&job.spec, settings),
+            requests: requests_of(job, settings),
+            policies: Policies::read(&job.spec, &settings.policies),
             waits: BTreeMap::new(),
             wake: None,
+            more_to_follow: false,
             pods,
             observed,
             settings,
@@ -120,11 +137,11 @@ impl<'a> Work<'a> {
     /// A live pod of a later attempt than the committed one says that the status went back in time (it was restored or
     /// edited): the proc goes on with that pod, for an attempt's number is never used again.
     fn catch_up(&mut self) {
-        for pod in self.pods.iter().filter(|pod| !pod.ended()) {
+        for pod in self.pods.values().filter(|pod| !pod.ended()) {
             let Some(record) = self.records.get_mut(&pod.proc) else { continue };
-            let is_open =
-                |p: &&PodFacts| p.proc == pod.proc && p.attempt == record.attempt && p.unaccounted;
-            if !over(record) && pod.attempt > record.attempt && !self.pods.iter().any(is_open) {
+            let committed = self.pods.get(&(pod.proc, record.attempt));
+            let is_open = committed.is_some_and(|committed| committed.unaccounted);
+            if !over(record) && pod.attempt > record.attempt && !is_open {
                 record.attempt = pod.attempt;
             }
         }
@@ -133,13 +150,17 @@ impl<'a> Work<'a> {
     /// Lets one proc live a little.
     pub(crate) fn with<T>(&mut self, id: u32, act: impl FnOnce(&mut Proc<'_>) -> T) -> Option<T> {
         let record = self.records.get_mut(&id)?;
-        let attempt = record.attempt;
+        let requests = self.requests.get(record.memory_step as usize);
+        let none = Policies::default();
         let mut proc = Proc {
+            job: &self.observed.job,
+            cluster_id: self.cluster_id,
+            policies: self.policies.as_ref().unwrap_or(&none),
             id,
-            pod: self.pods.iter().find(|pod| pod.proc == id && pod.attempt == attempt).copied(),
+            pod: self.pods.get(&(id, record.attempt)).copied(),
             record,
             journal: &mut self.journal,
-            requests: self.requests.as_ref().ok(),
+            requests: requests.and_then(|requests| requests.as_ref().ok()),
             now: self.observed.now,
         };
         Some(act(&mut proc))
@@ -152,6 +173,11 @@ impl<'a> Work<'a> {
     fn follow_pods(&mut self) {
         let ids: Vec<u32> = self.records.keys().copied().collect();
         for id in ids {
+            if self.journal.is_full() {
+                // What the other pods say comes with the next status: each has a bound.
+                self.more_to_follow = true;
+                break;
+            }
             self.with(id, |proc| proc.follow());
         }
     }
@@ -205,6 +231,41 @@ impl<'a> Work<'a> {
             self.each(held, |proc| proc.release("released by the user (spec.hold is false)"));
         }
         self.noticed.hold = wanted;
+    }
+
+    /// What is to happen by itself. Evaluated at every change, and once in [`PERIODIC`].
+    #[allow(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the path alone is not general enough in its lifetime"
+    )]
+    fn obey_policies(&mut self) {
+        if let Err(message) = &self.policies {
+            let reason = hold::unreadable_policy(message.clone());
+            let holdable = |record: &ProcRecord| !is_at_its_end(record) && record.hold.is_none();
+            return self.each(holdable, |proc| proc.hold(reason.clone()));
+        }
+        // A policy that can be read again lets go of what the unreadable one held.
+        let unreadable = |record: &ProcRecord| {
+            let hold = record.hold.as_ref();
+            hold.is_some_and(|hold| hold.code == hold::JOB_POLICY_UNDEFINED && !hold.stopping)
+        };
+        if !self.observed.job.spec.hold {
+            self.each(unreadable, |proc| proc.release("the policy was mended"));
+        }
+        self.each(|record| !is_at_its_end(record), |proc| proc.obey_policies());
+        let Ok(policies) = &self.policies else { return };
+        let live: Vec<u32> = self.records.keys().copied().collect();
+        let periodic = policies.is_periodic();
+        for id in live {
+            if is_at_its_end(&self.records[&id]) {
+                continue;
+            }
+            let now = self.observed.now;
+            let due = self.with(id, |proc| proc.policies.due(proc.running(now))).flatten();
+            let due = due.map(SignedDuration::from_secs).into_iter();
+            let next = due.chain(periodic.then_some(PERIODIC)).min();
+            self.wake_at(next.and_then(|wait| now.checked_add(wait).ok()).filter(|at| *at > now));
+        }
     }
 
     fn each(&mut self, which: impl Fn(&ProcRecord) -> bool, mut act: impl FnMut(&mut Proc<'_>)) {
@@ -299,6 +360,16 @@ impl<'a> Work<'a> {
             };
         }
         let record = &self.records[&id];
+        if record.num_job_completions > 0 {
+            let how = match (record.exit_code, record.exit_signal) {
+                (Some(code), _) => format!("exited with code {code}"),
+                (None, Some(signal)) => format!("died by signal {signal}"),
+                (None, None) => "ended".into(),
+            };
+            let text =
+                format!("the job {how} and runs again; attempt {} follows", record.attempt + 1);
+            return wait(Reason::Submitted, text);
+        }
         if record.num_vacates > 0 && record.attempt > 0 {
             let text = format!("the job was evicted; attempt {} follows", record.attempt + 1);
             return wait(Reason::Evicted, text);
@@ -307,16 +378,13 @@ impl<'a> Work<'a> {
     }
 
     fn current_pod(&self, id: u32) -> Option<&'a PodFacts> {
-        let attempt = self.records[&id].attempt;
-        self.pods.iter().find(|pod| pod.proc == id && pod.attempt == attempt).copied()
+        self.pods.get(&(id, self.records[&id].attempt)).copied()
     }
 
     fn other_live_pod(&self, id: u32) -> Option<&'a PodFacts> {
         let attempt = self.records[&id].attempt;
-        self.pods
-            .iter()
-            .find(|pod| pod.proc == id && pod.attempt != attempt && !pod.ended())
-            .copied()
+        let of_proc = self.pods.range((id, 0)..=(id, u32::MAX)).map(|(_, pod)| *pod);
+        of_proc.into_iter().find(|pod| pod.attempt != attempt && !pod.ended())
     }
 
     pub(crate) fn wake_at(&mut self, time: Option<Timestamp>) {
@@ -334,6 +402,26 @@ impl<'a> Work<'a> {
 /// A hold whose pod has not ended yet.
 pub(crate) fn is_stopping(record: &ProcRecord) -> bool {
     record.hold.as_ref().is_some_and(|hold| hold.stopping)
+}
+
+/// Nothing more is to happen to the proc by itself.
+fn is_at_its_end(record: &ProcRecord) -> bool {
+    matches!(record.status, ProcStatus::Completed | ProcStatus::Removed)
+}
+
+/// What a proc asks for at each step of `retryRequestMemory`.
+fn requests_of(job: &DockerUniverseJob, settings: &Settings) -> Vec<Result<Requests, String>> {
+    let steps = 0..=job.spec.policy.retry_request_memory.len();
+    steps.map(|step| pod::requests(&with_memory(job, step).spec, settings)).collect()
+}
+
+/// The job with the memory of a step of `retryRequestMemory`; step 0 is the job's own.
+pub(crate) fn with_memory(job: &DockerUniverseJob, step: usize) -> Cow<'_, DockerUniverseJob> {
+    let memory = step.checked_sub(1).and_then(|at| job.spec.policy.retry_request_memory.get(at));
+    let Some(memory) = memory else { return Cow::Borrowed(job) };
+    let mut job = job.clone();
+    job.spec.request_memory = Some(memory.clone());
+    Cow::Owned(job)
 }
 
 /// The proc's end is committed with this record.

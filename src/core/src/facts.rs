@@ -5,6 +5,7 @@
 //! attempt give it: both are immutable or guarded, while anybody may edit labels.
 
 use duj_api::names;
+use duj_protocol::control;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
@@ -82,6 +83,8 @@ pub struct PodFacts {
     pub deleted_at_once: bool,
     /// Our finalizer is on it.
     pub unaccounted: bool,
+    /// Its starter was told to stop the job where it stands.
+    pub suspended: bool,
     /// Its phase.
     pub phase: Phase,
     /// The pod's own reason and message (`Evicted`, `OutOfcpu`, …).
@@ -132,6 +135,12 @@ impl PodFacts {
                 .iter()
                 .flatten()
                 .any(|finalizer| finalizer == names::FINALIZER_ACCOUNTED),
+            suspended: pod
+                .metadata
+                .annotations
+                .as_ref()
+                .and_then(|annotations| annotations.get(names::ANNOTATION_SUSPEND))
+                .is_some_and(|value| value == control::SUSPENDED),
             starter_image: pod.spec.as_ref().and_then(starter_image),
             ..Self::default()
         };

@@ -35,6 +35,10 @@ pub struct Eviction {
 
 /// `HTCondor`'s vacate codes that this system produces.
 pub mod vacate {
+    /// `PeriodicVacate`.
+    pub const JOB_POLICY: i32 = 1000;
+    /// `SYSTEM_PERIODIC_VACATE`.
+    pub const SYSTEM_POLICY: i32 = 1001;
     /// The attempt was ended before its job began.
     pub const JOB_NOT_STARTED: i32 = 1003;
     /// A person or a tool deleted the pod.

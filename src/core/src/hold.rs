@@ -20,6 +20,45 @@ pub const MEMORY: i32 = 102;
 /// Subcode: scratch.
 pub const DISK: i32 = 104;
 
+/// A policy of the job.
+pub const JOB_POLICY: i32 = 3;
+/// A policy of the job that says nothing: here one that cannot be read.
+pub const JOB_POLICY_UNDEFINED: i32 = 5;
+/// A policy of the installation.
+pub const SYSTEM_POLICY: i32 = 26;
+/// `allowedJobDuration`.
+pub const JOB_DURATION_EXCEEDED: i32 = 46;
+/// `allowedExecuteDuration`.
+pub const JOB_EXECUTE_EXCEEDED: i32 = 47;
+
+/// `allowed` is in seconds.
+pub fn job_duration_exceeded(allowed: i64) -> Hold {
+    let allowed = short_time(allowed);
+    hold(JOB_DURATION_EXCEEDED, 0, format!("The job exceeded allowed job duration of {allowed}"))
+}
+
+/// `allowed` is in seconds.
+pub fn execute_duration_exceeded(allowed: i64) -> Hold {
+    let allowed = short_time(allowed);
+    hold(JOB_EXECUTE_EXCEEDED, 0, format!("The job exceeded allowed execute duration of {allowed}"))
+}
+
+/// A policy cannot be read. This reason has several lines, the last with a caret under the place; the log has it in one.
+pub fn unreadable_policy(message: String) -> Hold {
+    Hold { code: JOB_POLICY_UNDEFINED, subcode: 0, reason: message, stopping: false }
+}
+
+/// `HTCondor`'s `format_time_short`: `D+HH:MM:SS` without what is zero in front, but never less than `MM:SS`.
+fn short_time(seconds: i64) -> String {
+    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
+    let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
+    match (days, hours) {
+        (0, 0) => format!("{minutes:02}:{seconds:02}"),
+        (0, _) => format!("{hours}:{minutes:02}:{seconds:02}"),
+        _ => format!("{days}+{hours:02}:{minutes:02}:{seconds:02}"),
+    }
+}
+
 /// A hold that is in force.
 pub fn hold(code: i32, subcode: i32, reason: impl Into<String>) -> Hold {
     let reason: String = reason.into();
@@ -100,6 +139,20 @@ pub fn refused(message: &str) -> Hold {
 /// Whether a mended job goes on by itself: any code but the user's own.
 pub fn is_fault(hold: &Hold) -> bool {
     hold.code != USER_REQUEST && hold.code != SUBMITTED_ON_HOLD
+}
+
+/// Whether the execution side holds, not a person or a policy.
+pub fn is_of_execution(hold: &Hold) -> bool {
+    !matches!(
+        hold.code,
+        USER_REQUEST
+            | SUBMITTED_ON_HOLD
+            | JOB_POLICY
+            | JOB_POLICY_UNDEFINED
+            | SYSTEM_POLICY
+            | JOB_DURATION_EXCEEDED
+            | JOB_EXECUTE_EXCEEDED
+    )
 }
 
 /// `Error from <slot>: <message>`, for what the execution side holds for.

@@ -18,6 +18,12 @@ use duj_protocol::Usage;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
+/// Kubernetes Events of one decision, at most: they are for a person, and the log has them all.
+const MOST_TOLD: usize = 10;
+
+/// Events after which no further pod is heard in one decision: with their tables they have about a kibibyte each.
+const MOST_EVENTS: usize = 100;
+
 /// Collects the events of one decision.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -31,6 +37,11 @@ pub(crate) struct Journal {
 impl Journal {
     pub(crate) fn new(cluster_id: i64, alias: String) -> Self {
         Self { cluster: u32::try_from(cluster_id).unwrap_or(u32::MAX), alias, events: Vec::new() }
+    }
+
+    /// Enough for one status.
+    pub(crate) fn is_full(&self) -> bool {
+        self.events.len() >= MOST_EVENTS
     }
 
     fn log(&mut self, proc: u32, time: Timestamp, body: Body) {
@@ -110,6 +121,33 @@ impl Journal {
         self.log(proc, time, body);
     }
 
+    /// 004 of a job that ended by itself and is to run again.
+    pub(crate) fn requeued(
+        &mut self,
+        proc: u32,
+        time: Timestamp,
+        exit: Exit,
+        reason: &str,
+        run: &Run<'_>,
+    ) {
+        let body = Body::Evicted(Evicted {
+            how: Eviction::Requeued(exit),
+            reason: Line::new(reason),
+            run_remote: cpu(&run.usage),
+            resources: run.table(),
+            ..Evicted::default()
+        });
+        self.log(proc, time, body);
+    }
+
+    pub(crate) fn suspended(&mut self, proc: u32, time: Timestamp, processes: u32) {
+        self.log(proc, time, Body::Suspended { processes });
+    }
+
+    pub(crate) fn unsuspended(&mut self, proc: u32, time: Timestamp) {
+        self.log(proc, time, Body::Unsuspended);
+    }
+
     pub(crate) fn held(&mut self, proc: u32, time: Timestamp, hold: &Hold) {
         let body =
             Body::Held { reason: Line::new(&hold.reason), code: hold.code, subcode: hold.subcode };
@@ -175,9 +213,19 @@ impl Journal {
         self.log(proc, time, body);
     }
 
-    /// The Kubernetes Events that mirror these events.
+    /// The Kubernetes Events that mirror these events. A run that is told only when it is over is one Event: each is a
+    /// write of its own.
     pub(crate) fn mirrored(&self) -> Vec<Effect> {
-        self.events.iter().filter_map(|event| mirror(&event.body)).collect()
+        let ended = |from: usize| {
+            let job = self.events[from].job;
+            let later = &self.events[from + 1..];
+            later.iter().any(|event| event.job == job && matches!(event.body, Body::Terminated(_)))
+        };
+        let told = |&(place, event): &(usize, &Event)| {
+            !matches!(event.body, Body::Execute { .. }) || !ended(place)
+        };
+        let events = self.events.iter().enumerate().filter(told);
+        events.filter_map(|(_, event)| mirror(&event.body)).take(MOST_TOLD).collect()
     }
 }
 
@@ -294,6 +342,8 @@ fn mirror(body: &Body) -> Option<Effect> {
         Body::Released { reason } => {
             event(false, "Released", format!("job was released: {}", reason.as_str()))
         }
+        Body::Suspended { .. } => event(false, "Suspended", "job was suspended".into()),
+        Body::Unsuspended => event(false, "Continued", "job was continued".into()),
         Body::ShadowException { message, .. } => {
             event(true, "StarterFailed", message.as_str().into())
         }
@@ -309,8 +359,6 @@ fn mirror(body: &Body) -> Option<Effect> {
         | Body::ImageSize { .. }
         | Body::RemoteError { .. }
         | Body::Generic { .. }
-        | Body::Suspended { .. }
-        | Body::Unsuspended
         | Body::AttributeUpdate { .. }
         | Body::FileTransfer { .. } => None,
     }

@@ -5,20 +5,25 @@
 //! [`userlog`] write `HTCondor`'s log, [`pod`] builds pods, `summary` derives the status, [`patch`] writes it. Invariant: values in, values out
 //! (this crate's `clippy.toml` keeps the world outside).
 
+pub mod classad;
 mod commands;
 pub mod decide;
 pub mod facts;
 pub mod fate;
 pub mod hold;
+mod job_ad;
 mod journal;
 mod life;
+pub mod macros;
 pub mod observed;
 pub mod patch;
 pub mod pod;
+pub mod policy;
 pub mod procs;
 pub mod quantity;
 pub mod settings;
 pub mod shape;
 mod summary;
+pub mod transition;
 pub mod userlog;
 pub mod waiting;

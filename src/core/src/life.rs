@@ -4,14 +4,21 @@
 //! attempt that is over, and never names one that may still be alive.
 
 use crate::{
+    classad::{ClassAd, Context},
     facts::PodFacts,
     fate::{self, End, Fate, vacate},
     hold,
+    job_ad::Subject,
     journal::{Journal, Run},
     pod::Requests,
+    policy::{Action, AtExit, Policies, Running},
+    transition::{self, Cause},
     userlog::{Exit, Line},
 };
-use duj_api::status::{Hold, ProcRecord, ProcStatus, Remove};
+use duj_api::{
+    DockerUniverseJob,
+    status::{Hold, ProcRecord, ProcStatus, Remove, Vacating},
+};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -27,13 +34,22 @@ pub(crate) struct Proc<'a> {
     pub(crate) pod: Option<&'a PodFacts>,
     /// What it asks for, where that could be read.
     pub(crate) requests: Option<&'a Requests>,
+    /// Its job.
+    pub(crate) job: &'a DockerUniverseJob,
+    /// `ClusterId`.
+    pub(crate) cluster_id: i64,
+    /// What is to happen by itself.
+    pub(crate) policies: &'a Policies,
     /// Now.
     pub(crate) now: Timestamp,
 }
 
 impl Proc<'_> {
-    fn enter(&mut self, status: ProcStatus, at: Timestamp) {
-        if self.record.status != status || self.record.entered_status.is_none() {
+    /// Goes along the table of transitions. What cannot happen in this state changes nothing.
+    fn enter(&mut self, cause: Cause, at: Timestamp) {
+        let Some(status) = transition::next(self.record.status, cause) else { return };
+        if self.record.status != status {
+            self.record.last_status = Some(self.record.status);
             self.record.status = status;
             self.record.entered_status = Some(Time(at));
         }
@@ -42,7 +58,7 @@ impl Proc<'_> {
     /// A new proc: Idle, or submitted on hold.
     pub(crate) fn submit(&mut self, on_hold: bool, created: Timestamp) {
         self.journal.submitted(self.id, created);
-        self.enter(ProcStatus::Idle, created);
+        self.record.entered_status = Some(Time(created));
         if on_hold {
             self.hold_now(hold::submitted(), created);
         }
@@ -84,7 +100,7 @@ impl Proc<'_> {
             self.journal.executing(self.id, at, pod, self.requests);
             self.record.num_job_starts += 1;
             self.record.unstarted = 0;
-            self.enter(ProcStatus::Running, at);
+            self.enter(Cause::Executed, at);
         }
     }
 
@@ -122,13 +138,25 @@ impl Proc<'_> {
                 let exit = Exit::Signal { number: *number, core: Line::new("") };
                 self.complete(exit, pod, &end, at);
             }
+            Fate::Held(reason) if self.gets_more_memory(reason) => {
+                self.record.memory_step += 1;
+                let reason = hold::from_slot(&pod.slot(), reason.clone()).reason;
+                self.leave((hold::JOB_OUT_OF_RESOURCES, hold::MEMORY), &reason, Some(&end));
+            }
             Fate::Held(reason) => {
+                self.account(at);
                 self.record.hold = Some(hold::from_slot(&pod.slot(), reason.clone()));
                 self.log_stop(Some(pod), Some(&end), at);
-                self.enter(ProcStatus::Held, at);
+                self.enter(Cause::Held, at);
                 self.next_attempt();
             }
-            Fate::Evicted(eviction) => self.evict(eviction.code, &eviction.reason, Some(&end)),
+            Fate::Evicted(eviction) => match self.record.vacating.take() {
+                // It ended because it was stopped for this.
+                Some(wanted) => {
+                    self.leave((wanted.code, wanted.subcode), &wanted.reason, Some(&end));
+                }
+                None => self.evict(eviction.code, &eviction.reason, Some(&end)),
+            },
             Fate::StarterFailed(message) => {
                 self.journal.starter_failed(self.id, at, message);
                 self.starter_failed();
@@ -142,9 +170,121 @@ impl Proc<'_> {
             Exit::Code(code) => (Some(*code), None),
             Exit::Signal { number, .. } => (None, Some(*number)),
         };
+        // HTCondor counts the completion before it asks whether it was the last one.
+        self.record.num_job_completions += 1;
+        let running = self.running(at);
+        let ad = self.ad(Some(&end.usage()));
+        self.account(at);
+        self.record.vacating = None;
         let run = Run::of(Some(pod), Some(end), self.requests);
-        self.journal.terminated(self.id, at, exit, &run);
-        self.enter(ProcStatus::Completed, at);
+        match self.policies.at_exit(&ad, &self.context(), running) {
+            AtExit::Leave => {
+                self.journal.terminated(self.id, at, exit, &run);
+                self.enter(Cause::Ended, at);
+            }
+            AtExit::Hold(hold) => self.hold_now(hold, at),
+            AtExit::Requeue(reason) => {
+                self.journal.requeued(self.id, at, exit, &reason, &run);
+                self.enter(Cause::Requeued, at);
+                self.next_attempt();
+            }
+        }
+    }
+
+    /// Whether another attempt with more memory follows one that had too little (`retry_request_memory`).
+    fn gets_more_memory(&self, reason: &Hold) -> bool {
+        let steps = self.job.spec.policy.retry_request_memory.len();
+        (reason.code, reason.subcode) == (hold::JOB_OUT_OF_RESOURCES, hold::MEMORY)
+            && (self.record.memory_step as usize) < steps
+    }
+
+    /// Does what a periodic policy wants.
+    pub(crate) fn obey_policies(&mut self) {
+        if self.record.vacating.is_some()
+            || (self.lives() && self.record.status == ProcStatus::Held)
+        {
+            return;
+        }
+        let ad = self.ad(None);
+        let (record, running) = (&self.record, self.running(self.now));
+        let hold = record.hold.as_ref();
+        let action = self.policies.periodic(&ad, &self.context(), record.status, hold, running);
+        match action {
+            Some(Action::Hold(hold)) => self.hold(hold),
+            Some(Action::Release(reason)) => self.release(&reason),
+            Some(Action::Remove(reason)) => self.remove(&reason),
+            Some(Action::Vacate(code, reason)) => self.vacate(code, &reason, false),
+            None => {}
+        }
+    }
+
+    /// What a policy sees.
+    pub(crate) fn ad(&self, usage: Option<&duj_protocol::Usage>) -> ClassAd {
+        let subject = Subject {
+            job: self.job,
+            cluster_id: self.cluster_id,
+            proc: self.id,
+            record: self.record,
+            pod: self.pod,
+            requests: self.requests,
+            usage,
+            now: self.now,
+        };
+        subject.ad()
+    }
+
+    fn context(&self) -> Context {
+        // The same attempt gets the same random numbers, however often it is asked.
+        let seed = (u64::from(self.id) << 32) | u64::from(self.record.attempt);
+        Context { now: self.now, seed }
+    }
+
+    /// How long the current attempt has taken.
+    pub(crate) fn running(&self, until: Timestamp) -> Running {
+        let seconds = |from: Timestamp| until.duration_since(from).as_secs().max(0);
+        let started = self.pod.and_then(PodFacts::started);
+        let begun = self.pod.and_then(|pod| pod.scheduled).or(started);
+        Running { attempt: begun.map(seconds), execution: started.map(seconds) }
+    }
+
+    /// Adds the attempt that is over, and a suspension that ends with it, to the sums.
+    fn account(&mut self, at: Timestamp) {
+        let seconds =
+            |from: Timestamp| u32::try_from(at.duration_since(from).as_secs()).unwrap_or(0);
+        if let Some(started) = self.pod.and_then(PodFacts::started) {
+            let sum = self.record.wall_clock_time.saturating_add(seconds(started));
+            self.record.wall_clock_time = sum;
+        }
+        self.end_suspension(at);
+    }
+
+    fn end_suspension(&mut self, at: Timestamp) {
+        let since = self.record.entered_status.as_ref().map_or(at, |time| time.0);
+        if self.record.status == ProcStatus::Suspended {
+            let suspended = u32::try_from(at.duration_since(since).as_secs()).unwrap_or(0);
+            self.record.suspension_time = self.record.suspension_time.saturating_add(suspended);
+        }
+    }
+
+    /// Stops a running proc where it stands.
+    pub(crate) fn suspend(&mut self) {
+        // How many processes there were only the starter knows; that there was one is certain.
+        self.journal.suspended(self.id, self.now, 1);
+        self.record.total_suspensions += 1;
+        self.enter(Cause::Suspended, self.now);
+    }
+
+    /// Lets a suspended proc go on.
+    pub(crate) fn go_on(&mut self) {
+        self.end_suspension(self.now);
+        self.journal.unsuspended(self.id, self.now);
+        self.enter(Cause::Continued, self.now);
+    }
+
+    /// Stops a running proc; when its pod has ended it is Idle again.
+    pub(crate) fn vacate(&mut self, code: i32, reason: &str, fast: bool) {
+        let reason = Line::new(reason).as_str().to_owned();
+        self.record.vacating = Some(Vacating { code, subcode: 0, reason, fast });
     }
 
     /// The next attempt gets the starter by copying it.
@@ -154,6 +294,11 @@ impl Proc<'_> {
 
     /// Back to Idle, for another attempt.
     pub(crate) fn evict(&mut self, code: i32, reason: &str, end: Option<&End>) {
+        self.leave((code, 0), reason, end);
+    }
+
+    /// Back to Idle, for another attempt; with code and subcode.
+    fn leave(&mut self, (code, subcode): (i32, i32), reason: &str, end: Option<&End>) {
         let at = match (self.pod, end) {
             (Some(pod), Some(end)) => self.end_time(pod, end),
             _ => self.now,
@@ -164,12 +309,14 @@ impl Proc<'_> {
             self.record.disconnected = false;
         }
         let run = Run::of(self.pod, end, self.requests);
-        self.journal.evicted(self.id, at, code, 0, reason, &run);
+        self.journal.evicted(self.id, at, code, subcode, reason, &run);
+        self.account(at);
+        self.record.vacating = None;
         if self.record.status == ProcStatus::Idle {
             self.record.unstarted += 1;
         }
         self.record.num_vacates += 1;
-        self.record.status = ProcStatus::Idle;
+        self.enter(Cause::Evicted, at);
         self.record.entered_status = Some(Time(at)); // from Idle too: the next attempt's wait counts from here
         self.next_attempt();
     }
@@ -181,8 +328,10 @@ impl Proc<'_> {
     /// Holds a proc that is not at its end, in favour of any hold it has. Its pod, if it lives, is to be stopped.
     pub(crate) fn hold(&mut self, reason: Hold) {
         if self.lives() {
+            self.end_suspension(self.now);
+            self.record.vacating = None;
             self.record.hold = Some(Hold { stopping: true, ..reason });
-            self.enter(ProcStatus::Held, self.now);
+            self.enter(Cause::Held, self.now);
         } else {
             self.hold_now(reason, self.now);
         }
@@ -198,7 +347,7 @@ impl Proc<'_> {
         self.journal.held(self.id, at, &reason);
         self.record.hold = Some(reason);
         self.record.num_holds += 1;
-        self.enter(ProcStatus::Held, at);
+        self.enter(Cause::Held, at);
         // A pod of this attempt may be on its way (its creation was never answered): it is not this proc's any more.
         self.next_attempt();
     }
@@ -206,11 +355,11 @@ impl Proc<'_> {
     /// Releases a held proc whose pod has ended.
     pub(crate) fn release(&mut self, reason: &str) {
         self.journal.released(self.id, self.now, reason);
-        self.record.hold = None;
+        self.record.last_hold = self.record.hold.take();
         self.record.unstarted = 0;
         self.record.exit_code = None;
         self.record.exit_signal = None;
-        self.enter(ProcStatus::Idle, self.now);
+        self.enter(Cause::Released, self.now);
     }
 
     /// Removes a proc that is not at its end.
@@ -221,8 +370,20 @@ impl Proc<'_> {
             self.journal.aborted(self.id, self.now, &reason);
         }
         self.record.hold = None;
-        self.record.remove = Some(Remove { reason, stopping });
-        self.enter(ProcStatus::Removed, self.now);
+        self.record.vacating = None;
+        self.end_suspension(self.now);
+        self.record.remove = Some(Remove { reason, stopping, forced: false });
+        self.enter(Cause::Removed, self.now);
+    }
+
+    /// Forgets a proc that is being removed, whatever its pod does (`condor_rm -forcex`).
+    pub(crate) fn forget(&mut self) {
+        let Some(remove) = &mut self.record.remove else { return };
+        if remove.stopping {
+            self.journal.aborted(self.id, self.now, &remove.reason);
+        }
+        (remove.stopping, remove.forced) = (false, true);
+        self.record.disconnected = false;
     }
 
     fn lives(&self) -> bool {
@@ -258,6 +419,7 @@ impl Proc<'_> {
             return;
         }
         if self.record.hold.as_ref().is_some_and(|hold| hold.stopping) {
+            self.account(at);
             self.log_stop(pod, end.as_ref(), at);
             self.record.disconnected = false;
             self.next_attempt();
@@ -269,7 +431,7 @@ impl Proc<'_> {
         let Some(held) = self.record.hold.clone() else { return };
         let held = Hold { stopping: false, ..held };
         if let Some(pod) = pod.filter(|pod| pod.node.is_some()) {
-            if hold::is_fault(&held) {
+            if hold::is_of_execution(&held) {
                 self.journal.remote_error(self.id, at, &pod.slot(), &held);
             }
             let run = Run::of(Some(pod), end, self.requests);

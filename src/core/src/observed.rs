@@ -71,6 +71,31 @@ pub struct Decision {
     pub because: Option<Because>,
 }
 
+/// A part of the log that leaves the status: whole events, as gzip has them in a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPart {
+    /// Which of all parts, from 0.
+    pub number: i64,
+    /// Its text. It depends on nothing but the committed text, so that a part that is put there twice is the same.
+    pub text: String,
+}
+
+impl LogPart {
+    /// Parts in one page: at most 48 KiB each, so that a page stays below the API server's limit even where nothing can be
+    /// compressed.
+    pub const IN_A_PAGE: i64 = 16;
+
+    /// The page it belongs to, from 1.
+    pub const fn page(&self) -> i64 {
+        self.number / Self::IN_A_PAGE + 1
+    }
+
+    /// Its place in that page, from 0.
+    pub const fn place(&self) -> i64 {
+        self.number % Self::IN_A_PAGE
+    }
+}
+
 /// One thing to do to the cluster. Each is idempotent, and keyed by UID.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
@@ -78,12 +103,23 @@ pub enum Effect {
     /// of this job was never answered, that one is looked for first, at the server itself: if it is there, it has to be
     /// seen and stopped before this one may be made.
     CreatePod(Box<Pod>),
-    /// Stop a pod with the grace it was made with.
+    /// Stop a pod.
     DeletePod {
         /// Its name.
         name: String,
         /// Its UID: a pod of that name with another UID is not touched.
         uid: String,
+        /// Seconds until it is killed; those it was made with where absent.
+        grace: Option<u32>,
+    },
+    /// Tell the starter in a pod to stop its job where it stands, or to let it go on.
+    SuspendPod {
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+        /// Which of the two.
+        suspended: bool,
     },
     /// Take our finalizer off a pod whose end is accounted.
     ReleasePod {
@@ -92,6 +128,8 @@ pub enum Effect {
         /// Its UID.
         uid: String,
     },
+    /// Put a part of the committed log into the page it belongs to, unless it is there already.
+    AppendPage(LogPart),
     /// Answer a command.
     Answer {
         /// Its name.

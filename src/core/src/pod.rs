@@ -8,16 +8,20 @@ mod resources;
 
 pub use resources::{Requests, requests};
 
-use crate::settings::{Delivery, Settings};
+use crate::{
+    macros,
+    settings::{Delivery, Settings},
+};
 use duj_api::{
     DockerUniverseJob, DockerUniverseJobSpec, GROUP, VERSION, job::Signal, names,
-    quantity::Quantity, scheduling::SecurityContext, volume,
+    quantity::Quantity, volume,
 };
-use duj_protocol::flags;
+use duj_protocol::{control, flags};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, EmptyDirVolumeSource, ImageVolumeSource, LocalObjectReference, Pod,
-    PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile,
-    SecurityContext as ContainerSecurityContext, Volume, VolumeMount,
+    Capabilities, Container, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource,
+    ImageVolumeSource, LocalObjectReference, ObjectFieldSelector, Pod, PodSecurityContext, PodSpec,
+    ResourceRequirements, SeccompProfile, SecurityContext as ContainerSecurityContext, Volume,
+    VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as KubeQuantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -38,6 +42,17 @@ pub struct Attempt {
     pub delivery: Delivery,
 }
 
+/// `HTCondor` mounts these under scratch as well (`MOUNT_UNDER_SCRATCH`). They are volumes of their own: a `subPath` of the
+/// scratch volume costs the node a mount of its own for each pod, and with it a tenth of its throughput.
+const TMP: &str = "/tmp";
+const VAR_TMP: &str = "/var/tmp";
+impl Attempt {
+    /// A user's text with what it says of this proc; the kubelet expands nothing more in it.
+    fn text(self, text: &str) -> String {
+        unexpanded(&macros::expand(text, self.cluster_id, self.proc))
+    }
+}
+
 /// Seconds that the kubelet waits longer than the starter, so that the starter is the one that ends the job.
 const GRACE_MARGIN: i64 = 5;
 
@@ -49,7 +64,7 @@ pub fn pod_for(
 ) -> Result<Pod, String> {
     let spec = &job.spec;
     let requests = requests(spec, settings)?;
-    let security = security_context(spec.security_context.as_ref(), settings)?;
+    let security = security_context(spec, settings)?;
     let name = job.metadata.name.as_deref().unwrap_or_default();
     let uid = job.metadata.uid.as_deref().unwrap_or_default();
     let scheduling = spec.scheduling.clone().unwrap_or_default();
@@ -136,10 +151,10 @@ fn pull_secrets(
 }
 
 fn security_context(
-    wanted: Option<&SecurityContext>,
+    spec: &DockerUniverseJobSpec,
     settings: &Settings,
 ) -> Result<PodSecurityContext, String> {
-    let wanted = wanted.cloned().unwrap_or_default();
+    let wanted = spec.security_context.clone().unwrap_or_default();
     let user = wanted.run_as_user.or(settings.run_as_user);
     let group = wanted.run_as_group.or(settings.run_as_group);
     for (field, id) in [("runAsUser", user), ("runAsGroup", group)] {
@@ -149,12 +164,14 @@ fn security_context(
             ));
         }
     }
+    // Only volumes of the job's owner need a group to be written to, and the kubelet walks each volume to give it one.
+    let fs_group = wanted.fs_group.or(group.filter(|_| !spec.volumes.is_empty()));
     Ok(PodSecurityContext {
         run_as_non_root: Some(user != Some(0)),
         run_as_user: user,
         run_as_group: group,
-        fs_group: wanted.fs_group.or(group),
-        fs_group_change_policy: wanted.fs_group.or(group).map(|_| "OnRootMismatch".to_owned()),
+        fs_group,
+        fs_group_change_policy: fs_group.map(|_| "OnRootMismatch".to_owned()),
         supplemental_groups: Some(wanted.supplemental_groups).filter(|list| !list.is_empty()),
         seccomp_profile: Some(SeccompProfile {
             type_: "RuntimeDefault".into(),
@@ -201,12 +218,10 @@ fn job_container(
 ) -> Container {
     let mut mounts = vec![
         mount(names::VOLUME_SCRATCH, names::SCRATCH_MOUNT),
-        VolumeMount { sub_path: Some("tmp".into()), ..mount(names::VOLUME_SCRATCH, "/tmp") },
-        VolumeMount {
-            sub_path: Some("var_tmp".into()),
-            ..mount(names::VOLUME_SCRATCH, "/var/tmp")
-        },
+        mount(names::VOLUME_TMP, TMP),
+        mount(names::VOLUME_VAR_TMP, VAR_TMP),
         VolumeMount { read_only: Some(true), ..mount(names::VOLUME_STARTER, names::STARTER_MOUNT) },
+        VolumeMount { read_only: Some(true), ..mount(names::VOLUME_CONTROL, names::CONTROL_MOUNT) },
     ];
     mounts.extend(spec.volume_mounts.iter().map(|wanted| VolumeMount {
         sub_path: wanted.sub_path.clone(),
@@ -218,7 +233,7 @@ fn job_container(
         image: Some(spec.image.clone()),
         image_pull_policy: spec.image_pull_policy.map(|policy| policy.as_str().to_owned()),
         command: Some(vec![names::STARTER.into()]),
-        args: Some(starter_arguments(spec, settings, requests)),
+        args: Some(starter_arguments(spec, settings, requests, attempt)),
         env: Some(environment::of(spec, requests, attempt)),
         resources: Some(requests.resources()),
         volume_mounts: Some(mounts),
@@ -231,6 +246,7 @@ fn starter_arguments(
     spec: &DockerUniverseJobSpec,
     settings: &Settings,
     requests: &Requests,
+    attempt: Attempt,
 ) -> Vec<String> {
     let mut arguments: Vec<String> = vec![
         flags::RUN.into(),
@@ -238,6 +254,12 @@ fn starter_arguments(
         names::SCRATCH.into(),
         flags::MAX_VACATE_TIME.into(),
         max_vacate_time(spec, settings).to_string(),
+        flags::ALSO_COUNT.into(),
+        TMP.into(),
+        flags::ALSO_COUNT.into(),
+        VAR_TMP.into(),
+        flags::CONTROL.into(),
+        names::CONTROL_MOUNT.into(),
     ];
     if let Some(signal) = spec.kill_sig.filter(|signal| *signal != Signal::default()) {
         arguments.extend([flags::KILL_SIGNAL.into(), signal.name().into()]);
@@ -246,8 +268,8 @@ fn starter_arguments(
         arguments.extend([flags::DISK_LIMIT.into(), limit.to_string()]);
     }
     arguments.push("--".into());
-    arguments.push(unexpanded(&spec.executable));
-    arguments.extend(spec.arguments.iter().map(|argument| unexpanded(argument)));
+    arguments.push(attempt.text(&spec.executable));
+    arguments.extend(spec.arguments.iter().map(|argument| attempt.text(argument)));
     arguments
 }
 
@@ -266,8 +288,8 @@ fn volumes(
     requests: &Requests,
     delivery: Delivery,
 ) -> Vec<Volume> {
-    let scratch = Volume {
-        name: names::VOLUME_SCRATCH.into(),
+    let scratch = |name: &str| Volume {
+        name: name.into(),
         empty_dir: Some(EmptyDirVolumeSource {
             size_limit: requests.disk_bytes.map(|bytes| KubeQuantity(backstop(bytes).to_string())),
             medium: None,
@@ -287,7 +309,32 @@ fn volumes(
             Volume { empty_dir: Some(EmptyDirVolumeSource::default()), ..starter }
         }
     };
-    [scratch, starter].into_iter().chain(spec.volumes.iter().map(user_volume)).collect()
+    let own = [
+        scratch(names::VOLUME_SCRATCH),
+        scratch(names::VOLUME_TMP),
+        scratch(names::VOLUME_VAR_TMP),
+        starter,
+        control_volume(),
+    ];
+    own.into_iter().chain(spec.volumes.iter().map(user_volume)).collect()
+}
+
+/// The pod's annotations that its starter heeds.
+fn control_volume() -> Volume {
+    let field_path = format!("metadata.annotations['{}']", names::ANNOTATION_SUSPEND);
+    let suspend = DownwardAPIVolumeFile {
+        path: control::SUSPEND.into(),
+        field_ref: Some(ObjectFieldSelector { field_path, api_version: None }),
+        ..DownwardAPIVolumeFile::default()
+    };
+    Volume {
+        name: names::VOLUME_CONTROL.into(),
+        downward_api: Some(DownwardAPIVolumeSource {
+            items: Some(vec![suspend]),
+            ..DownwardAPIVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
 }
 
 /// The kubelet's own limit stands above the starter's, so that the starter, which is faster and says more, acts first.

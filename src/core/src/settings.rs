@@ -1,5 +1,6 @@
 //! What the installation decides for all jobs (the chart's values), as plain values.
 
+use crate::policy::SystemPolicies;
 use duj_api::Quantity;
 
 /// How the starter gets into a job's pod.
@@ -38,6 +39,8 @@ pub struct Settings {
     pub run_as_group: Option<i64>,
     /// Jobs may run as uid or gid 0.
     pub allow_root: bool,
+    /// Policies for all jobs.
+    pub policies: SystemPolicies,
     /// Seconds that a transient failure to pull an image is borne before the job is held.
     pub image_patience: i64,
 }
@@ -58,6 +61,7 @@ impl Default for Settings {
             run_as_user: Some(65534),
             run_as_group: Some(65534),
             allow_root: false,
+            policies: SystemPolicies::default(),
             image_patience: 120,
         }
     }

@@ -1,9 +1,9 @@
 //! The digest of what shapes a job's pod. Its change is what *mends* a held job.
 //!
-//! Invariant: hold, batch name and retention do not count, and a field that is absent adds nothing, so that an operator
+//! Invariant: hold, policies, batch name and retention do not count, and a field that is absent adds nothing, so that an operator
 //! that knows more fields does not see a change where there is none.
 
-use duj_api::DockerUniverseJobSpec;
+use duj_api::{DockerUniverseJobSpec, policy::Policy};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 
@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 pub fn of(spec: &DockerUniverseJobSpec) -> String {
     let shaping = DockerUniverseJobSpec {
         hold: false,
+        policy: Policy::default(),
         batch_name: None,
         ttl_seconds_after_finished: None,
         ..spec.clone()

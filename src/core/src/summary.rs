@@ -2,22 +2,22 @@
 //!
 //! Invariant: the same records, the same status: no time in it ticks by itself, so nothing new is no write.
 
-use crate::{decide::Work, procs, userlog};
+use crate::{decide::Work, observed::LogPart, procs, userlog};
 use duj_api::{
     DockerUniverseJobStatus,
     condition::{self, Reason},
     status::{Because, Counts, ProcRecord, ProcStatus, UserLog},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use std::fmt::Write as _;
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
 
 /// The log text in the status stays below this many bytes.
 const LOG_BOUND: usize = 64 * 1024;
 /// What leaves the status at once when the bound is reached.
-const LOG_PAGE: usize = 48 * 1024;
+const LOG_PART: usize = 48 * 1024;
 
-/// The status as of this decision.
-pub(crate) fn status(work: &Work<'_>) -> DockerUniverseJobStatus {
+/// The status as of this decision, and the parts of its log that have to be in their pages before it is written.
+pub(crate) fn status(work: &Work<'_>) -> (DockerUniverseJobStatus, Vec<LogPart>) {
     let committed = work.observed.job.status.clone().unwrap_or_default();
     let counts = procs::count(&work.records);
     let mut because = because(work, &counts);
@@ -26,20 +26,45 @@ pub(crate) fn status(work: &Work<'_>) -> DockerUniverseJobStatus {
     keep_since(&mut because, committed.because.as_ref(), &work.now());
     let finished =
         counts.total > 0 && counts.completed + counts.removed == counts.total && !removing(work);
-    DockerUniverseJobStatus {
+    let (user_log, parts) = log(work, committed.user_log);
+    let status = DockerUniverseJobStatus {
         observed_generation: work.observed.job.metadata.generation,
         cluster_id: Some(work.cluster_id),
         conditions: conditions(work, &committed.conditions, &counts, &because, finished),
         counts: Some(counts),
-        procs: procs::group(&work.records),
-        user_log: Some(log(work, committed.user_log)),
+        procs: procs::group(&remembered(work)),
+        user_log: Some(user_log),
         noticed: Some(work.noticed.clone()),
         completion_time: finished.then(|| {
             let last = work.records.values().filter_map(|record| record.entered_status.clone());
             committed.completion_time.clone().or(last.max()).unwrap_or_else(|| work.now())
         }),
         because: Some(because),
+    };
+    (status, parts)
+}
+
+/// Whether the log waits to be moved to pages, or new events fill it.
+pub(crate) fn is_full(status: &DockerUniverseJobStatus) -> bool {
+    status.user_log.as_ref().is_some_and(|log| log.text.len() > LOG_BOUND)
+}
+
+/// The records as they are committed. Of many procs those that are at their end keep what they came to and how often they
+/// began: with the seconds of each the groups would be as many as the procs.
+fn remembered<'a>(work: &'a Work<'_>) -> Cow<'a, BTreeMap<u32, ProcRecord>> {
+    if work.records.len() == 1 {
+        return Cow::Borrowed(&work.records);
     }
+    let mut records = work.records.clone();
+    for record in records.values_mut() {
+        let removed = record.remove.as_ref().is_some_and(|remove| !remove.stopping);
+        if record.status == ProcStatus::Completed || removed {
+            record.entered_status = None;
+            record.last_status = None;
+            (record.wall_clock_time, record.suspension_time) = (0, 0);
+        }
+    }
+    Cow::Owned(records)
 }
 
 /// Whether nothing more will happen to the job.
@@ -100,6 +125,22 @@ fn because(work: &Work<'_>, counts: &Counts) -> Because {
             record.entered_status.clone().map(|_| work.now()),
         );
     }
+    if let Some((id, record)) = work.records.iter().find(|(_, record)| record.vacating.is_some()) {
+        let reason = record.vacating.as_ref().map_or("", |vacating| vacating.reason.as_str());
+        let message = format!(
+            "job {}.{id} is being stopped and runs again afterwards: {reason}",
+            work.cluster_id
+        );
+        return tell(Reason::Stopping, message, record.entered_status.clone());
+    }
+    if let Some((id, record)) = first(ProcStatus::Suspended).filter(|_| counts.running == 0) {
+        let message = format!(
+            "job {}.{id} is suspended: it goes on with the command 'continue'{}",
+            work.cluster_id,
+            others(counts.suspended, "suspended")
+        );
+        return tell(Reason::Suspended, message, record.entered_status.clone());
+    }
     if counts.running + counts.suspended > 0 {
         let since =
             first(ProcStatus::Running).and_then(|(_, record)| record.entered_status.clone());
@@ -109,6 +150,11 @@ fn because(work: &Work<'_>, counts: &Counts) -> Because {
         return tell(Reason::Submitted, "the job's pod is about to be made".into(), None);
     }
     ended(work, counts)
+}
+
+/// The exit code that means success.
+fn success(work: &Work<'_>) -> i32 {
+    work.observed.job.spec.policy.success_exit_code.unwrap_or(0)
 }
 
 fn others(count: i64, state: &str) -> String {
@@ -131,7 +177,7 @@ fn ended(work: &Work<'_>, counts: &Counts) -> Because {
                 record,
             );
         }
-        if let Some(code) = record.exit_code.filter(|code| *code != 0) {
+        if let Some(code) = record.exit_code.filter(|code| *code != success(work)) {
             return tell(
                 Reason::ExitedNonZero,
                 format!("job {cluster}.{id} exited with code {code}"),
@@ -150,7 +196,12 @@ fn ended(work: &Work<'_>, counts: &Counts) -> Because {
         return tell(reason, format!("job {cluster}.{id} {words}: {}", remove.reason), record);
     }
     let last = work.records.values().max_by_key(|record| record.entered_status.clone());
-    let message = format!("{} of {} completed with exit code 0", counts.completed, counts.total);
+    let message = format!(
+        "{} of {} completed with exit code {}",
+        counts.completed,
+        counts.total,
+        success(work)
+    );
     tell(Reason::Completed, message, last.unwrap_or(&ProcRecord::default()))
 }
 
@@ -161,8 +212,9 @@ fn conditions(
     because: &Because,
     finished: bool,
 ) -> Vec<Condition> {
-    let good =
-        |record: &ProcRecord| record.status == ProcStatus::Completed && record.exit_code == Some(0);
+    let good = |record: &ProcRecord| {
+        record.status == ProcStatus::Completed && record.exit_code == Some(success(work))
+    };
     let complete = finished && work.records.values().all(good);
     let unfinished = counts.idle + counts.running + counts.suspended;
     let stalled = (finished && !complete)
@@ -203,15 +255,27 @@ fn stopping(work: &Work<'_>) -> bool {
     work.records.values().any(crate::decide::is_stopping)
 }
 
-fn log(work: &Work<'_>, committed: Option<UserLog>) -> UserLog {
+/// The log with the new events, and the parts of the committed text that go to pages.
+fn log(work: &Work<'_>, committed: Option<UserLog>) -> (UserLog, Vec<LogPart>) {
     let mut log = committed.unwrap_or_default();
+    let mut committed = log.text.len();
+    let mut parts = Vec::new();
     for event in &work.journal.events {
         // Writing to a string cannot fail.
         let _ = write!(log.text, "{event}");
         log.events += 1;
     }
-    while let Some(end) = userlog::overflow(&log.text, LOG_BOUND, LOG_PAGE) {
-        log.text.drain(..end);
+    // Only a full part of what is committed leaves: the same one, whoever moves it and however often.
+    while log.text.len() > LOG_BOUND
+        && committed >= LOG_PART
+        && let Some(end) = userlog::overflow(&log.text, LOG_BOUND, LOG_PART)
+        && end <= committed
+    {
+        let text = log.text.drain(..end).collect();
+        committed -= end;
+        parts.push(LogPart { number: log.parts, text });
+        log.parts += 1;
     }
-    log
+    log.pages = (log.parts + LogPart::IN_A_PAGE - 1) / LogPart::IN_A_PAGE;
+    (log, parts)
 }

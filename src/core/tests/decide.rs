@@ -22,6 +22,10 @@ mod evictions;
 mod holds;
 #[path = "decide/leftovers.rs"]
 mod leftovers;
+#[path = "decide/many.rs"]
+mod many;
+#[path = "decide/policies.rs"]
+mod policies;
 #[path = "decide/submission.rs"]
 mod submission;
 #[path = "decide/waits.rs"]

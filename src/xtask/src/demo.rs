@@ -32,10 +32,19 @@ pub(crate) struct Arguments {
 struct Step {
     file: &'static str,
     job: &'static str,
-    /// `status.procs[0].status` afterwards.
+    /// `status` of each of `status.procs` afterwards.
     status: &'static str,
-    /// What else its record holds, by JSON pointer.
+    /// The procs that are in another state, as ranges, and which.
+    but: Option<(&'static str, &'static str)>,
+    /// What else their records hold, by JSON pointer.
     facts: &'static [(&'static str, i64)],
+}
+
+impl Step {
+    const fn but(mut self, procs: &'static str, status: &'static str) -> Self {
+        self.but = Some((procs, status));
+        self
+    }
 }
 
 /// Each example with its end, in the order in which they are shown.
@@ -100,6 +109,58 @@ const SCENES: &[(&str, &[Step])] = &[
             step("sleep-remove.yaml", "sleep", "Removed", &[]),
         ],
     ),
+    (
+        "retries: the third attempt succeeds",
+        &[step(
+            "retry.yaml",
+            "retry",
+            "Completed",
+            &[("/exitCode", 0), ("/numJobStarts", 3), ("/numJobCompletions", 3)],
+        )],
+    ),
+    (
+        "too little memory: tried again with more",
+        &[step(
+            "retry-memory.yaml",
+            "retry-memory",
+            "Completed",
+            &[("/exitCode", 0), ("/numJobStarts", 3), ("/numVacates", 2), ("/memoryStep", 2)],
+        )],
+    ),
+    (
+        "a bad exit: held by a policy",
+        &[step(
+            "hold-on-exit.yaml",
+            "hold-on-exit",
+            "Held",
+            &[("/hold/code", 3), ("/hold/subcode", 42), ("/exitCode", 3)],
+        )],
+    ),
+    (
+        "a job that hangs: held by a policy, released by another",
+        &[step(
+            "release-again.yaml",
+            "release-again",
+            "Completed",
+            &[("/exitCode", 0), ("/numJobStarts", 2), ("/numHolds", 1), ("/lastHold/code", 47)],
+        )],
+    ),
+    ("many procs", &[step("many-procs.yaml", "many-procs", "Completed", &[("/exitCode", 0)])]),
+    (
+        "commands: suspend and continue one proc, vacate both",
+        &[
+            step("pair.yaml", "pair", "Running", &[]),
+            step("pair-suspend.yaml", "pair", "Running", &[]).but("1", "Suspended"),
+            step("pair-continue.yaml", "pair", "Running", &[]),
+            step(
+                "pair-vacate.yaml",
+                "pair",
+                "Running",
+                &[("/numVacates", 1), ("/numJobStarts", 2)],
+            ),
+            step("pair-remove.yaml", "pair", "Removed", &[]),
+        ],
+    ),
 ];
 
 const fn step(
@@ -108,7 +169,7 @@ const fn step(
     status: &'static str,
     facts: &'static [(&'static str, i64)],
 ) -> Step {
-    Step { file, job, status, facts }
+    Step { file, job, status, but: None, facts }
 }
 
 /// Runs the demo.
@@ -221,10 +282,10 @@ impl Stage {
         let told =
             self.kubectl.feed(&["--namespace", NAMESPACE, verb, "--filename", "-"], &manifest)?;
         print!("{told}");
-        let Step { status, facts, .. } = *step;
+        let status = step.status;
         let found = self.kubectl.until(&format!("job '{}' is {status}", step.job), |kubectl| {
             let job = kubectl.get(&["--namespace", NAMESPACE, JOB, step.job])?;
-            Ok(is_at(&job, status, facts).then_some(job))
+            Ok(is_at(&job, step).then_some(job))
         });
         self.show(&["get", "duj", step.job])?;
         let job = match found {
@@ -270,14 +331,25 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The job's proc is in that state for this very specification, nothing of it is stopping, and its record holds the facts.
-fn is_at(job: &Value, status: &str, facts: &[(&str, i64)]) -> bool {
-    let Some(record) = job.pointer("/status/procs/0") else { return false };
+/// The job's procs are in their states for this very specification, nothing of them is stopping, and their records hold the
+/// facts.
+fn is_at(job: &Value, step: &Step) -> bool {
+    let Some(groups) = job.pointer("/status/procs").and_then(Value::as_array) else { return false };
+    let is_other =
+        |group: &Value| step.but.is_some_and(|(procs, _)| text(group, "/procs") == procs);
+    let expected = |group: &Value| match step.but {
+        Some((_, status)) if is_other(group) => status,
+        _ => step.status,
+    };
     let stopping = ["/hold/stopping", "/remove/stopping"];
     job.pointer("/status/observedGeneration") == job.pointer("/metadata/generation")
-        && text(record, "/status") == status
-        && stopping.iter().all(|pointer| record.pointer(pointer) != Some(&Value::Bool(true)))
-        && facts.iter().all(|(pointer, number)| {
-            record.pointer(pointer).and_then(Value::as_i64).unwrap_or(0) == *number
+        && !groups.is_empty()
+        && (step.but.is_none() || groups.iter().any(is_other))
+        && groups.iter().all(|group| {
+            text(group, "/status") == expected(group)
+                && stopping.iter().all(|pointer| group.pointer(pointer) != Some(&Value::Bool(true)))
+                && step.facts.iter().all(|(pointer, number)| {
+                    group.pointer(pointer).and_then(Value::as_i64).unwrap_or(0) == *number
+                })
         })
 }

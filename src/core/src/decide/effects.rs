@@ -3,7 +3,7 @@
 //! Invariant: what comes before the status is a pure function of the job; all else comes after it. A pod is made only where
 //! no other one of its proc lives, and let go only when its end is in the status.
 
-use super::{Work, over, release};
+use super::{Work, over, release, with_memory};
 use crate::{
     facts::Phase,
     observed::{Decision, Effect},
@@ -37,7 +37,7 @@ impl Work<'_> {
         let mut after = self.end_pods();
         after.extend(answers);
         let ttl = self.expire();
-        let status = summary::status(&self);
+        let (status, parts) = summary::status(&self);
         let committed = self.observed.job.status.as_ref();
         let changed = committed != Some(&status);
         // The first pod of a one-proc job may be made before its first status: it is a pure function of the job.
@@ -49,8 +49,10 @@ impl Work<'_> {
         let (before, pods) = if first { (created, Vec::new()) } else { (Vec::new(), created) };
         after.extend(pods);
         after.extend(ttl);
-        let urgent =
-            !after.is_empty() || summary::is_final(&status) || answers_people(committed, &status);
+        let urgent = !after.is_empty()
+            || summary::is_final(&status)
+            || summary::is_full(&status)
+            || answers_people(committed, &status);
         let since = self.observed.uncommitted_since.unwrap_or(self.observed.now);
         let window = if self.begins_to_run() { SHORT_RUN } else { COALESCE };
         let due = since.saturating_add(window).unwrap_or(self.observed.now);
@@ -74,6 +76,11 @@ impl Work<'_> {
         }
         if changed {
             after.extend(self.journal.mirrored());
+        }
+        let pages = parts.into_iter().map(Effect::AppendPage);
+        let before = pages.chain(before).collect();
+        if self.more_to_follow {
+            self.wake_at(Some(self.observed.now));
         }
         let status = changed.then_some(status);
         Decision { before, status, deferred: false, after, wake: self.wake, because }
@@ -143,13 +150,14 @@ impl Work<'_> {
             starts: record.num_job_starts,
             delivery,
         };
-        pod::pod_for(&self.observed.job, self.settings, attempt)
+        let job = with_memory(&self.observed.job, record.memory_step as usize);
+        pod::pod_for(&job, self.settings, attempt)
     }
 
     /// Stops pods that nobody wants any more, and lets go of those that are accounted.
     fn end_pods(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
-        for &pod in &self.pods {
+        for &pod in self.pods.values() {
             let Some(record) = self.records.get(&pod.proc) else {
                 effects.extend(release(pod).filter(|_| pod.ended()));
                 continue;
@@ -159,16 +167,34 @@ impl Work<'_> {
             if accounted {
                 effects.extend(release(pod));
             }
-            let delete = || Effect::DeletePod { name: pod.name.clone(), uid: pod.uid.clone() };
+            let delete =
+                |grace| Effect::DeletePod { name: pod.name.clone(), uid: pod.uid.clone(), grace };
+            if record.remove.as_ref().is_some_and(|remove| remove.forced) && !pod.ended() {
+                effects.extend(release(pod));
+                if !pod.deleted_at_once {
+                    effects.push(delete(Some(0)));
+                }
+                continue;
+            }
             if pod.deleting.is_some() {
                 continue;
             }
+            let vacating = record.vacating.as_ref();
             let unwanted = matches!(record.status, ProcStatus::Held | ProcStatus::Removed)
                 || pod.attempt != record.attempt
-                || record.status == ProcStatus::Completed;
+                || record.status == ProcStatus::Completed
+                || vacating.is_some();
             if !pod.ended() {
                 if unwanted {
-                    effects.push(delete());
+                    // Fast is not at once: the kubelet still has to say that the job has ended.
+                    let fast = vacating.is_some_and(|vacating| vacating.fast);
+                    effects.push(delete(fast.then_some(1)));
+                } else if pod.suspended != (record.status == ProcStatus::Suspended) {
+                    effects.push(Effect::SuspendPod {
+                        name: pod.name.clone(),
+                        uid: pod.uid.clone(),
+                        suspended: record.status == ProcStatus::Suspended,
+                    });
                 }
                 continue;
             }
@@ -182,7 +208,7 @@ impl Work<'_> {
             };
             if let Some(end) = term.and_then(|term| finished.saturating_add(term).ok()) {
                 if end <= self.observed.now {
-                    effects.push(delete());
+                    effects.push(delete(None));
                 } else {
                     self.wake = Some(self.wake.map_or(end, |wake| wake.min(end)));
                 }

@@ -37,7 +37,8 @@ pub(super) fn of(
     requests: &Requests,
     attempt: Attempt,
 ) -> Vec<EnvVar> {
-    let mut variables: Vec<EnvVar> = spec.environment.iter().map(user_variable).collect();
+    let mut variables: Vec<EnvVar> =
+        spec.environment.iter().map(|variable| user_variable(variable, attempt)).collect();
     let given = |name: &str| spec.environment.iter().any(|variable| variable.name == name);
     for name in ["HOME", "APPTAINER_CACHEDIR", "SINGULARITY_CACHEDIR"] {
         if !given(name) {
@@ -75,7 +76,7 @@ fn field(name: &str, path: &str) -> EnvVar {
     EnvVar { name: name.into(), value: None, value_from: Some(source) }
 }
 
-fn user_variable(variable: &duj_api::job::EnvironmentVariable) -> EnvVar {
+fn user_variable(variable: &duj_api::job::EnvironmentVariable, attempt: Attempt) -> EnvVar {
     let value_from = variable.value_from.as_ref().map(|from| EnvVarSource {
         config_map_key_ref: from.config_map_key_ref.as_ref().map(|key| ConfigMapKeySelector {
             name: key.name.clone(),
@@ -91,7 +92,7 @@ fn user_variable(variable: &duj_api::job::EnvironmentVariable) -> EnvVar {
     });
     EnvVar {
         name: variable.name.clone(),
-        value: variable.value.as_deref().map(unexpanded),
+        value: variable.value.as_deref().map(|value| attempt.text(value)),
         value_from,
     }
 }

@@ -1,5 +1,8 @@
 use super::*;
-use duj_api::job::{EnvironmentVariable, LocalReference};
+use duj_api::{
+    job::{EnvironmentVariable, LocalReference},
+    scheduling::SecurityContext,
+};
 
 fn job() -> DockerUniverseJob {
     let mut job = DockerUniverseJob::new(

@@ -186,3 +186,66 @@ fn removal_overtakes_a_hold_that_is_stopping() {
     play.scene("stopped");
     play.is("Removed", "Removed", "0 1 4 9");
 }
+
+#[test]
+fn suspend_and_continue() {
+    let mut play = Play::running();
+    assert_eq!(give(&mut play, "continue", json!({})), "+0 -1 Job 7.0 already running");
+    assert_eq!(give(&mut play, "suspend", json!({})), "+1 -0 Job 7.0 suspended");
+    play.is("Suspended", "Suspended", "0 1 10");
+    assert_eq!(give(&mut play, "suspend", json!({})), "+0 -1 Job 7.0 already suspended");
+    play.wait(100);
+    assert_eq!(give(&mut play, "continue", json!({})), "+1 -0 Job 7.0 continued");
+    play.is("Running", "Running", "0 1 10 11");
+    assert_eq!(play.record().suspension_time, 102);
+    assert_eq!(play.record().total_suspensions, 1);
+    play.is_remembered("suspended and continued");
+    give(&mut play, "suspend", json!({}));
+    give(&mut play, "hold", json!({}));
+    play.is("Held 1/0 stopping", "Stopping", "0 1 10 11 10");
+}
+
+#[test]
+fn vacate_puts_it_back() {
+    for (verb, deed) in [("vacate", "DeletePod 0-0"), ("vacateFast", "DeletePod 0-0 within 1 s")] {
+        let mut play = Play::running();
+        play.wait(1);
+        let name = send(&mut play, verb, json!({ "by": "alice" }));
+        let deeds = play.scene(verb);
+        assert!(deeds.contains(&deed.into()), "{deeds:?}");
+        assert_eq!(answer(&play, &name), "+1 -0 Job 7.0 vacated");
+        assert_eq!(give(&mut play, verb, json!({})), "+0 -1 Job 7.0 not running to be vacated");
+        play.pod().stop();
+        let deeds = play.scene("stopped");
+        assert!(deeds.contains(&"CreatePod 0-1".into()), "{deeds:?}");
+        play.is("Idle", "WaitingForScheduler", "0 1 4");
+        assert_eq!(give(&mut play, verb, json!({})), "+0 -1 Job 7.0 not running to be vacated");
+    }
+}
+
+#[test]
+fn a_vacated_job_that_ends_first_has_ended() {
+    let mut play = Play::running();
+    give(&mut play, "vacate", json!({}));
+    play.pod().outcome(Outcome::Exited(0));
+    play.scene("its own end came first");
+    play.is("Completed 0", "Completed", "0 1 6 5");
+}
+
+#[test]
+fn a_removal_can_be_forced() {
+    let mut play = Play::running();
+    assert_eq!(
+        give(&mut play, "removeForced", json!({})),
+        "+0 -1 Job 7.0 not in `X' state to be forcibly removed"
+    );
+    play.pod().unreachable();
+    give(&mut play, "remove", json!({}));
+    play.is("Removed stopping", "NodeNotAnswering", "0 1 22");
+    assert_eq!(
+        give(&mut play, "removeForced", json!({})),
+        "+1 -0 Job 7.0 removed locally (remote state unknown)"
+    );
+    play.is("Removed", "Removed", "0 1 22 9");
+    play.is_remembered("removed although its node does not answer");
+}

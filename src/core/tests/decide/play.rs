@@ -63,6 +63,12 @@ impl Play {
         Kubelet { server: &mut self.server, name, now: self.now }
     }
 
+    /// The first pod of a proc.
+    pub(crate) fn pod_of(&mut self, proc: u32) -> Kubelet<'_> {
+        let name = format!("hello-0a1b2c3d-{proc}-0");
+        Kubelet { server: &mut self.server, name, now: self.now }
+    }
+
     /// The owner edits the specification.
     pub(crate) fn edit(&mut self, fields: Value) {
         self.server.edit(|job| {

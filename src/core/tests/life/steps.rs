@@ -100,7 +100,10 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         12 => pod_step().prop_map(Step::Pod),
         2 => any::<bool>().prop_map(Step::Hold),
         1 => Just(Step::Mend),
-        2 => prop_oneof![3 => Just("hold"), 3 => Just("release"), 1 => Just("remove")].prop_map(Step::Command),
+        3 => prop_oneof![
+            3 => Just("hold"), 3 => Just("release"), 1 => Just("remove"), 1 => Just("removeForced"),
+            2 => Just("suspend"), 2 => Just("continue"), 2 => Just("vacate"), 1 => Just("vacateFast"),
+        ].prop_map(Step::Command),
         1 => refusal.prop_map(Step::Refuse),
     ]
 }
@@ -176,8 +179,10 @@ impl World {
         let Some(record) = status.as_ref().map(stage::proc_record) else { return };
         if let Some(live) = self.live().filter(|pod| pod.deleting.is_none()) {
             assert!(
-                matches!(record.status, ProcStatus::Idle | ProcStatus::Running)
-                    && live.attempt == record.attempt,
+                matches!(
+                    record.status,
+                    ProcStatus::Idle | ProcStatus::Running | ProcStatus::Suspended
+                ) && live.attempt == record.attempt,
                 "'{}' lives on while the job is {}",
                 live.name,
                 stage::in_short(record),

@@ -138,11 +138,18 @@ impl Operator {
         self.deeds.push(name_of(&effect));
         match effect {
             Effect::CreatePod(pod) => self.create_pod(server, *pod, now, fault)?,
-            Effect::DeletePod { name, uid } => {
-                request(fault, || server.delete_pod(&name, &uid, now)).ok_or(Interrupted)?;
+            Effect::DeletePod { name, uid, grace } => {
+                let delete = || server.delete_pod_within(&name, &uid, now, grace.map(i64::from));
+                request(fault, delete).ok_or(Interrupted)?;
+            }
+            Effect::SuspendPod { name, uid, suspended } => {
+                request(fault, || server.suspend_pod(&name, &uid, suspended)).ok_or(Interrupted)?;
             }
             Effect::ReleasePod { name, uid } => {
                 request(fault, || server.release_pod(&name, &uid)).ok_or(Interrupted)?;
+            }
+            Effect::AppendPage(part) => {
+                request(fault, || server.append_page(&part)).ok_or(Interrupted)?;
             }
             Effect::Answer { name, status } => {
                 request(fault, || server.answer(&name, status)).ok_or(Interrupted)?;
@@ -209,8 +216,15 @@ fn name_of(effect: &Effect) -> String {
             let how = if copied { " with init container" } else { "" };
             format!("CreatePod {}{how}", attempt(pod.metadata.name.as_deref().unwrap_or_default()))
         }
-        Effect::DeletePod { name, .. } => format!("DeletePod {}", attempt(name)),
+        Effect::DeletePod { name, grace, .. } => {
+            let within = grace.map_or_else(String::new, |grace| format!(" within {grace} s"));
+            format!("DeletePod {}{within}", attempt(name))
+        }
+        Effect::SuspendPod { name, suspended, .. } => {
+            format!("{} {}", if *suspended { "SuspendPod" } else { "ContinuePod" }, attempt(name))
+        }
         Effect::ReleasePod { name, .. } => format!("ReleasePod {}", attempt(name)),
+        Effect::AppendPage(part) => format!("AppendPage {}", part.number),
         Effect::Answer { status, .. } => {
             format!("Answer +{} -{} '{}'", status.accepted, status.refused, status.message)
         }

@@ -4,7 +4,7 @@
 //! finalizer left and its kubelet (if it has one) has confirmed its end.
 
 use duj_api::{DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, names};
-use duj_core::observed::RefusalKind;
+use duj_core::observed::{LogPart, RefusalKind};
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
 use serde_json::{Value, json};
@@ -16,6 +16,8 @@ pub(crate) struct Server {
     pub(crate) job: Option<DockerUniverseJob>,
     pub(crate) pods: BTreeMap<String, Pod>,
     pub(crate) commands: BTreeMap<String, DockerUniverseCommand>,
+    /// Pages of the log: the parts that each holds.
+    pub(crate) pages: BTreeMap<i64, Vec<String>>,
     /// Answer to the creation of pods, if not 201.
     pub(crate) refuses: Option<(RefusalKind, String)>,
     /// Changes so far.
@@ -37,6 +39,7 @@ impl Server {
             job: Some(job),
             pods: BTreeMap::new(),
             commands: BTreeMap::new(),
+            pages: BTreeMap::new(),
             refuses: None,
             version: 1,
         }
@@ -45,6 +48,28 @@ impl Server {
     fn next(&mut self) -> String {
         self.version += 1;
         self.version.to_string()
+    }
+
+    /// The operator puts a part of the log into its page, unless it is there.
+    pub(crate) fn append_page(&mut self, part: &LogPart) {
+        let held = self.pages.entry(part.page()).or_default();
+        let place = usize::try_from(part.place()).unwrap();
+        if held.len() > place {
+            assert_eq!(held[place], part.text, "the same part is the same text");
+        } else {
+            assert_eq!(held.len(), place, "no part is left out");
+            held.push(part.text.clone());
+        }
+    }
+
+    /// The whole log: the pages in their order, then the text.
+    pub(crate) fn log(&self) -> String {
+        let status = self.job.as_ref().and_then(|job| job.status.as_ref());
+        let text = status.and_then(|status| status.user_log.as_ref()).map(|log| log.text.as_str());
+        // A part whose status was not written stands in both.
+        let parts = status.and_then(|status| status.user_log.as_ref()).map_or(0, |log| log.parts);
+        let pages = self.pages.values().flatten().map(String::as_str);
+        pages.take(usize::try_from(parts).unwrap()).chain(text).collect()
     }
 
     /// The job's owner edits the specification.
@@ -108,13 +133,42 @@ impl Server {
 
     /// A pod without a node, or one that is over, needs nobody's confirmation.
     pub(crate) fn delete_pod(&mut self, name: &str, uid: &str, now: Timestamp) {
+        self.delete_pod_within(name, uid, now, None);
+    }
+
+    /// The operator writes the annotation that the starter reads.
+    pub(crate) fn suspend_pod(&mut self, name: &str, uid: &str, suspended: bool) {
+        if self.pods.get(name).is_some_and(|pod| pod.metadata.uid.as_deref() == Some(uid)) {
+            self.change_pod(name, |pod| {
+                let annotations = pod.metadata.annotations.get_or_insert_default();
+                if suspended {
+                    annotations.insert(names::ANNOTATION_SUSPEND.into(), "true".into());
+                } else {
+                    annotations.remove(names::ANNOTATION_SUSPEND);
+                }
+            });
+        }
+    }
+
+    /// A pod is deleted with this grace instead of its own.
+    pub(crate) fn delete_pod_within(
+        &mut self,
+        name: &str,
+        uid: &str,
+        now: Timestamp,
+        wanted: Option<i64>,
+    ) {
         if self.pods.get(name).is_some_and(|pod| pod.metadata.uid.as_deref() == Some(uid)) {
             self.change_pod(name, |pod| {
                 let spec = pod.spec.as_ref().unwrap();
                 let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
                 let at_once =
                     spec.node_name.is_none() || matches!(phase, Some("Failed" | "Succeeded"));
-                let grace = if at_once { Some(0) } else { spec.termination_grace_period_seconds };
+                let grace = if at_once {
+                    Some(0)
+                } else {
+                    wanted.or(spec.termination_grace_period_seconds)
+                };
                 let asked = pod.metadata.deletion_grace_period_seconds;
                 pod.metadata.deletion_grace_period_seconds = asked.or(grace).min(grace);
                 pod.metadata.deletion_timestamp.get_or_insert(Time(now));

@@ -1,0 +1,129 @@
+//! Jobs of several procs: each has a life of its own, and they share one status and one log.
+
+use crate::play::Play;
+use duj_core::{observed::Effect, userlog};
+use duj_protocol::Outcome;
+use serde_json::json;
+
+/// A job of four procs, all running.
+fn four() -> Play {
+    let mut play =
+        Play::of(json!({ "queue": { "count": 4 }, "arguments": ["$(ClusterId).$(ProcId)"] }));
+    let deeds = play.scene("submitted");
+    assert_eq!(
+        deeds,
+        ["Status", "CreatePod 0-0", "CreatePod 1-0", "CreatePod 2-0", "CreatePod 3-0"],
+        "what is no pure function of the job comes after its status"
+    );
+    for proc in 0..4 {
+        play.pod_of(proc).bind();
+        play.wait(1);
+        play.pod_of(proc).run();
+    }
+    play.scene("all run");
+    play.wait(10);
+    play
+}
+
+#[test]
+fn each_proc_has_its_own_end() {
+    let mut play = four();
+    let arguments = |play: &mut Play, proc| {
+        let pod = play.pod_of(proc);
+        pod.pod().unwrap().spec.as_ref().unwrap().containers[0].args.clone().unwrap().pop().unwrap()
+    };
+    assert_eq!([arguments(&mut play, 0), arguments(&mut play, 3)], ["7.0", "7.3"]);
+    play.pod_of(0).outcome(Outcome::Exited(0));
+    play.pod_of(2).outcome(Outcome::Exited(5));
+    play.scene("0 and 2 end");
+    let counts = play.status().counts.unwrap();
+    assert_eq!((counts.completed, counts.running, counts.total), (2, 2, 4));
+    assert!(play.status().completion_time.is_none());
+    play.pod_of(1).outcome(Outcome::Exited(0));
+    play.wait(7);
+    play.pod_of(3).outcome(Outcome::Exited(0));
+    play.scene("the others end");
+    let status = play.status();
+    assert!(status.completion_time.is_some());
+    let procs: Vec<_> =
+        status.procs.iter().map(|group| (group.procs.as_str(), group.record.exit_code)).collect();
+    assert_eq!(procs, [("0-1,3", Some(0)), ("2", Some(5))]);
+    let because = status.because.unwrap();
+    assert_eq!(
+        (because.reason.as_str(), because.message.as_str()),
+        ("ExitedNonZero", "job 7.2 exited with code 5")
+    );
+    play.is_remembered("four procs");
+}
+
+#[test]
+fn a_command_is_for_the_procs_it_names() {
+    let mut play = four();
+    play.wait(1);
+    let now = play.now;
+    let name = play.server.command(json!({ "verb": "hold", "job": "hello", "procs": "1-2" }), now);
+    let deeds = play.scene("hold 1-2");
+    assert!(deeds.contains(&"DeletePod 1-0".into()) && deeds.contains(&"DeletePod 2-0".into()));
+    assert!(!deeds.contains(&"DeletePod 0-0".into()));
+    let answer = play.server.commands[&name].status.clone().unwrap();
+    assert_eq!((answer.accepted, answer.refused), (2, 0));
+    assert_eq!(answer.message, "Job 7.1 held; Job 7.2 held");
+    play.pod_of(1).stop();
+    play.pod_of(2).stop();
+    play.scene("stopped");
+    let counts = play.status().counts.unwrap();
+    assert_eq!((counts.held, counts.running), (2, 2));
+    assert!(play.status().because.unwrap().message.ends_with("(1 more are held)"));
+}
+
+/// Three hundred procs write more than a status holds: nothing of the log is lost, and nothing stands in it twice.
+#[test]
+fn a_long_log_goes_to_pages() {
+    let mut play = Play::of(json!({ "queue": { "count": 300 } }));
+    play.scene("submitted");
+    for proc in 0..300 {
+        play.pod_of(proc).bind();
+        play.pod_of(proc).run();
+    }
+    play.scene("all run");
+    play.wait(10);
+    let mut largest = 0;
+    for proc in 0..300 {
+        play.pod_of(proc).outcome(Outcome::Exited(0));
+    }
+    for round in 0.. {
+        assert!(round < 60, "it does not come to rest");
+        // Every fifth status is lost after its pages were written: they are found there the next time.
+        let lost = round % 5 == 4;
+        if lost {
+            for effect in play.decision().before {
+                let Effect::AppendPage(part) = effect else { panic!("{effect:?}") };
+                play.server.append_page(&part);
+            }
+            continue;
+        }
+        let decision = play.decide();
+        let status = play.status();
+        largest = largest.max(serde_json::to_vec(&status).unwrap().len());
+        play.wait(1);
+        if play.operator.deeds.is_empty() && decision.is_some_and(|decision| !decision.deferred) {
+            break;
+        }
+    }
+    let status = play.status();
+    assert_eq!(status.counts.unwrap().completed, 300);
+    assert!(largest < 256 * 1024, "{largest} bytes");
+    let log = status.user_log.as_ref().unwrap();
+    assert!(
+        log.text.len() <= 64 * 1024 && log.parts > 4,
+        "{} bytes, {} parts",
+        log.text.len(),
+        log.parts
+    );
+    assert_eq!(log.pages, (log.parts + 15) / 16);
+    let whole: Vec<_> = userlog::read(&play.server.log()).map(Result::unwrap).collect();
+    assert_eq!(i64::try_from(whole.len()).unwrap(), log.events);
+    assert_eq!(userlog::check(&whole, userlog::Expect::Finished), []);
+    let count = |number| whole.iter().filter(|event| event.body.number() == number).count();
+    assert_eq!([count(0), count(1), count(5)], [300, 300, 300]);
+}

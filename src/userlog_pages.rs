@@ -1,0 +1,107 @@
+//! The pages of a job's userlog: what has left the status, in `ConfigMaps` beside the job.
+//!
+//! Invariant: a part is in its page once. Each append is guarded by the page's resource version and by the number of parts
+//! that it says to hold, so that a crash between page and status, or two of us, repeat nothing.
+
+use crate::{
+    metrics::Verb,
+    perform::{Error, call},
+    run::Context,
+};
+use duj_api::{DockerUniverseJob, GROUP, VERSION, names};
+use duj_core::observed::LogPart;
+use flate2::{Compression, write::GzEncoder};
+use k8s_openapi::{
+    ByteString, api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
+use kube::{
+    Api, ResourceExt,
+    api::{ObjectMeta, PostParams},
+};
+use std::{collections::BTreeMap, io::Write as _};
+
+/// The key of a page's content.
+const LOG: &str = "log.gz";
+
+/// Puts a part into its page, unless it is there.
+pub async fn append(
+    context: &Context,
+    job: &DockerUniverseJob,
+    part: &LogPart,
+) -> Result<(), Error> {
+    let namespace = job.namespace().unwrap_or_default();
+    let pages: Api<ConfigMap> = Api::namespaced(context.client.clone(), &namespace);
+    let name = format!("{}-userlog-{}", job.name_any(), part.page());
+    let there = call("read a page of the userlog", pages.get_opt(&name)).await?;
+    let Some(mut page) = there else {
+        if part.place() > 0 {
+            tracing::warn!(
+                page = format!("{namespace}/{name}"),
+                "the page is gone with what it held"
+            );
+        }
+        let page = empty(job, &name);
+        let page = with(page, part)?;
+        context.metrics.wrote(Verb::AppendPage);
+        call("create a page of the userlog", pages.create(&PostParams::default(), &page)).await?;
+        return Ok(());
+    };
+    let owner = page.owner_references().first().map(|owner| owner.uid.clone());
+    if owner != job.uid() {
+        return Err(Error::ForeignPage(name));
+    }
+    if parts(&page) > part.place() {
+        return Ok(()); // it was put there, and its status was not written
+    }
+    page = with(page, part)?;
+    context.metrics.wrote(Verb::AppendPage);
+    // The page was read with its resource version: whoever came between makes this a conflict.
+    call("write a page of the userlog", pages.replace(&name, &PostParams::default(), &page))
+        .await?;
+    Ok(())
+}
+
+/// How many parts a page says to hold.
+fn parts(page: &ConfigMap) -> i64 {
+    let told = page.annotations().get(names::ANNOTATION_PARTS);
+    told.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn with(mut page: ConfigMap, part: &LogPart) -> Result<ConfigMap, Error> {
+    let content = page.binary_data.get_or_insert_default().entry(LOG.to_owned()).or_default();
+    // Members of gzip one after the other are one gzip file.
+    let mut member = GzEncoder::new(&mut content.0, Compression::default());
+    member
+        .write_all(part.text.as_bytes())
+        .and_then(|()| member.try_finish())
+        .map_err(Error::Gzip)?;
+    drop(member);
+    let held = (part.place() + 1).to_string();
+    page.annotations_mut().insert(names::ANNOTATION_PARTS.to_owned(), held);
+    Ok(page)
+}
+
+fn empty(job: &DockerUniverseJob, name: &str) -> ConfigMap {
+    let labels = BTreeMap::from([
+        (names::LABEL_MANAGED_BY.to_owned(), names::MANAGED_BY.to_owned()),
+        (names::LABEL_JOB.to_owned(), job.name_any()),
+    ]);
+    ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: job.namespace(),
+            labels: Some(labels),
+            owner_references: Some(vec![OwnerReference {
+                api_version: format!("{GROUP}/{VERSION}"),
+                kind: "DockerUniverseJob".into(),
+                name: job.name_any(),
+                uid: job.uid().unwrap_or_default(),
+                controller: Some(true),
+                block_owner_deletion: Some(false),
+            }]),
+            ..ObjectMeta::default()
+        },
+        binary_data: Some(BTreeMap::from([(LOG.to_owned(), ByteString::default())])),
+        ..ConfigMap::default()
+    }
+}
