@@ -64,6 +64,9 @@ pub struct RunArguments {
     /// Seconds that a transient failure to pull a job's image is borne before the job is held
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(i64).range(0..=86_400))]
     image_patience: i64,
+    /// Write every event of every userlog to the operator's own log as well (`EVENT_LOG`)
+    #[arg(long)]
+    event_log: bool,
     /// `SYSTEM_PERIODIC_HOLD`: holds every job for which it becomes true
     #[arg(long, value_parser = expression)]
     system_periodic_hold: Option<String>,
@@ -154,6 +157,7 @@ impl RunArguments {
             run_as_user: self.run_as_user,
             run_as_group: self.run_as_group,
             allow_root: self.allow_root,
+            event_log: self.event_log,
             policies: SystemPolicies {
                 hold: self.system_periodic_hold.clone(),
                 release: self.system_periodic_release.clone(),

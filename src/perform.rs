@@ -86,6 +86,13 @@ impl Error {
         }
     }
 
+    /// The object has another UID than the patch, which would change it.
+    fn is_of_another_uid(&self) -> bool {
+        let about_uid =
+            |status: &Status| status.code == 422 && status.message.contains("metadata.uid");
+        self.status().is_some_and(about_uid)
+    }
+
     fn is_not_found(&self) -> bool {
         self.status().is_some_and(Status::is_not_found)
     }
@@ -348,7 +355,7 @@ async fn suspend_pod(
     context.metrics.wrote(Verb::SuspendPod);
     let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
     let told = call("suspend or continue a pod", pods.patch(name, &parameters, &patch)).await;
-    gone(told.map(|pod| heard(context, &pod)))
+    changed(told.map(|pod| heard(context, &pod)))
 }
 
 /// Takes our finalizer off a pod, and no other.
@@ -366,7 +373,7 @@ pub async fn release_pod(
     context.metrics.wrote(Verb::ReleasePod);
     let (parameters, patch) = (PatchParams::default(), Patch::Strategic(patch));
     let released = call("release a pod", pods.patch(name, &parameters, &patch)).await;
-    gone(released.map(|pod| heard(context, &pod)))
+    changed(released.map(|pod| heard(context, &pod)))
 }
 
 /// Writes the answer of a command, unless it has one.
@@ -417,6 +424,15 @@ async fn delete_job(context: &Context, job: &DockerUniverseJob) -> Result<(), Er
 fn gone(made: Result<(), Error>) -> Result<(), Error> {
     match made {
         Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+        made => made,
+    }
+}
+
+/// A change of an object with a certain UID: it is made, or the object is gone, or another one has its name. A conflict is
+/// none of these: the server gave up between writes of others.
+fn changed(made: Result<(), Error>) -> Result<(), Error> {
+    match made {
+        Err(error) if error.is_not_found() || error.is_of_another_uid() => Ok(()),
         made => made,
     }
 }

@@ -14,6 +14,7 @@ use duj_api::DockerUniverseJob;
 use duj_core::{
     decide::decide,
     observed::{Decision, Effect, Observed, RefusalKind},
+    userlog::Event,
 };
 use jiff::Timestamp;
 use kube::{ResourceExt, runtime::controller::Action};
@@ -74,7 +75,7 @@ async fn carry_out(
     decision: Decision,
 ) -> Result<Made, Error> {
     let uid = observed.job.uid().unwrap_or_default();
-    let Decision { before, status, deferred, after, .. } = decision;
+    let Decision { before, status, events, deferred, after, .. } = decision;
     if let Made::Refused = all(context, &observed.job, before).await? {
         return Ok(Made::Refused);
     }
@@ -84,6 +85,9 @@ async fn carry_out(
     });
     if let Some(status) = status {
         let written = perform::write_status(context, &observed.job, status).await?;
+        if context.settings.event_log {
+            tell_events(&observed.job, &events);
+        }
         context.memory.of(&uid, |memory| {
             memory.written = Some(Arc::new(written));
             // A final refusal is in the status now; what comes after a mended job is asked anew.
@@ -92,6 +96,15 @@ async fn carry_out(
         });
     }
     all(context, &observed.job, after).await
+}
+
+/// `HTCondor`'s `EVENT_LOG`: what is committed is told once more here, where it outlives the job.
+fn tell_events(job: &DockerUniverseJob, events: &[Event]) {
+    let namespace = job.namespace().unwrap_or_default();
+    let name = job.name_any();
+    for event in events {
+        tracing::info!(target: "event_log", job = format!("{namespace}/{name}"), event = %event);
+    }
 }
 
 async fn all(

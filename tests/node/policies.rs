@@ -2,14 +2,17 @@
 //! the same submit files.
 
 use crate::{
+    oracle::read_with_htcondor,
     people::{UNTIL_KNOCK, knock_at},
     world::{World, event_numbers, proc, script},
 };
 use duj_api::{DockerUniverseCommand, names, status::ProcStatus};
 use duj_core::{procs, userlog};
+use flate2::read::MultiGzDecoder;
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::Read as _};
 
 /// The events of a log, by proc, without those that only measure (006), which come when they come.
 fn by_proc(log: &str) -> BTreeMap<i32, Vec<u16>> {
@@ -252,5 +255,45 @@ async fn procs_end_each_in_its_own_way() {
     let records = procs::ungroup(&job.status.unwrap().procs, 3);
     let codes: Vec<_> = records.values().map(|record| record.exit_code).collect();
     assert_eq!(codes, [Some(0), Some(1), Some(9)]);
+    world.end().await;
+}
+
+/// The whole log: its pages, in their order, then the text in the status.
+async fn whole_log(world: &World, job: &str) -> String {
+    let log = world.job(job).await.status.and_then(|status| status.user_log).expect("a log");
+    let mut whole = String::new();
+    for page in 1..=log.pages {
+        let page = world.api::<ConfigMap>().get(&format!("{job}-userlog-{page}")).await.unwrap();
+        let content = &page.binary_data.unwrap()["log.gz"].0;
+        MultiGzDecoder::new(content.as_slice()).read_to_string(&mut whole).unwrap();
+    }
+    whole + &log.text
+}
+
+/// More events than a status holds: the older ones are in a page, each once, and `HTCondor` reads the whole.
+#[tokio::test]
+async fn a_log_that_is_too_long_for_the_status_is_whole_with_its_pages() {
+    let world = World::new("pages").await;
+    let spec = json!({ "queue": { "count": 70 }, "requestMemory": "8Mi", "requestCpus": "1m" });
+    world.submit("pages", script("exit $(ProcId)", spec)).await;
+    world
+        .until("all have ended", || async {
+            world.job("pages").await.status.is_some_and(|status| status.completion_time.is_some())
+        })
+        .await;
+    let log = world.job("pages").await.status.unwrap().user_log.unwrap();
+    assert!(
+        log.text.len() <= 64 * 1024 && log.pages == 1,
+        "{} bytes, {} pages",
+        log.text.len(),
+        log.pages
+    );
+    let text = whole_log(&world, "pages").await;
+    let events: Vec<_> = userlog::read(&text).map(Result::unwrap).collect();
+    assert_eq!(i64::try_from(events.len()).unwrap(), log.events);
+    assert_eq!(userlog::check(&events, userlog::Expect::Finished), []);
+    let ends: Vec<_> = events.iter().filter(|event| event.body.number() == 5).collect();
+    assert_eq!(ends.len(), 70);
+    assert_eq!(read_with_htcondor(&text, "UTC").len(), events.len());
     world.end().await;
 }

@@ -5,6 +5,7 @@
 //! after it; one live pod a proc; nothing to do is no write at all.
 
 mod effects;
+mod waits;
 
 use crate::{
     commands,
@@ -12,17 +13,15 @@ use crate::{
     hold,
     journal::Journal,
     life::Proc,
-    observed::{Decision, Effect, Observed, RefusalKind},
+    observed::{Decision, Effect, Observed},
     pod::{self, Requests},
     policy::Policies,
     procs,
     settings::Settings,
     shape,
-    waiting::{self, Verdict, Waiting},
 };
 use duj_api::{
     DockerUniverseJob,
-    condition::Reason,
     status::{Because, Noticed, ProcRecord, ProcStatus},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -274,107 +273,6 @@ impl<'a> Work<'a> {
         for id in ids {
             self.with(id, &mut act);
         }
-    }
-
-    /// What procs that do not run yet wait for, and whether that is still bearable.
-    fn weigh_waits(&mut self) {
-        let ids: Vec<u32> = self.records.keys().copied().collect();
-        for id in ids {
-            if self.records[&id].status == ProcStatus::Idle {
-                self.weigh(id);
-            }
-        }
-    }
-
-    fn weigh(&mut self, id: u32) {
-        if let Err(message) = self.pod_of(id) {
-            self.with(id, |proc| proc.hold(hold::refused(&message)));
-            return;
-        }
-        let waiting = match self.current_pod(id) {
-            Some(pod) => waiting::of(pod, &self.observed.job.spec.image, self.settings),
-            None => match self.wait_without_pod(id) {
-                Some(waiting) => waiting,
-                None => return,
-            },
-        };
-        if let Waiting::StarterFailed(message) = &waiting
-            && !self.records[&id].starter_copied
-            && self.settings.delivery_may_change
-        {
-            // The pod, where there is one, is given up, and the next one gets its starter the other way.
-            let given_up = self.with(id, |proc| {
-                proc.starter_failed();
-                proc.pod
-                    .is_some()
-                    .then(|| proc.evict(crate::fate::vacate::STARTER_ERROR, message, None))
-            });
-            if given_up.flatten().is_some() {
-                self.weigh(id); // now as the attempt that has no pod yet
-            }
-            return;
-        }
-        if let Waiting::StarterReplaced(message) = &waiting {
-            self.with(id, |proc| proc.evict(crate::fate::vacate::STARTER_ERROR, message, None));
-            self.weigh(id); // now as the attempt that has no pod yet
-            return;
-        }
-        let known = self.observed.job.status.as_ref().and_then(|status| status.because.as_ref());
-        match waiting::weigh(waiting, known, self.observed.now) {
-            Verdict::Wait(because, again) => {
-                self.waits.insert(id, because);
-                self.wake_at(again);
-            }
-            Verdict::Hold(reason) => {
-                self.with(id, |proc| {
-                    if proc.pod.is_some() { proc.hold_waiting(reason) } else { proc.hold(reason) }
-                });
-            }
-        }
-    }
-
-    fn wait_without_pod(&mut self, id: u32) -> Option<Waiting> {
-        let wait = |reason, text: String| Some(Waiting::For(reason, text));
-        if let Some(pod) = self.other_live_pod(id) {
-            return wait(
-                Reason::Stopping,
-                format!("the pod '{}' of the last attempt has not ended", pod.name),
-            );
-        }
-        if let Some(refusal) = &self.observed.refusal {
-            let message = refusal.message.clone();
-            // A server without image volumes drops the field, and then misses the volume's type.
-            if message.contains("must specify a volume type") && !self.records[&id].starter_copied {
-                return Some(Waiting::StarterFailed(message));
-            }
-            return match refusal.kind {
-                RefusalKind::Permanent => Some(Waiting::Faulty {
-                    reason: Reason::PodNotCreated,
-                    message: message.clone(),
-                    patience: 0,
-                    hold: hold::refused(&message),
-                }),
-                RefusalKind::Quota => wait(Reason::QuotaExceeded, message),
-                RefusalKind::NamespaceTerminating => wait(Reason::NamespaceTerminating, message),
-                RefusalKind::Transient => wait(Reason::PodNotCreated, message),
-            };
-        }
-        let record = &self.records[&id];
-        if record.num_job_completions > 0 {
-            let how = match (record.exit_code, record.exit_signal) {
-                (Some(code), _) => format!("exited with code {code}"),
-                (None, Some(signal)) => format!("died by signal {signal}"),
-                (None, None) => "ended".into(),
-            };
-            let text =
-                format!("the job {how} and runs again; attempt {} follows", record.attempt + 1);
-            return wait(Reason::Submitted, text);
-        }
-        if record.num_vacates > 0 && record.attempt > 0 {
-            let text = format!("the job was evicted; attempt {} follows", record.attempt + 1);
-            return wait(Reason::Evicted, text);
-        }
-        wait(Reason::Submitted, "the job's pod is about to be made".into())
     }
 
     fn current_pod(&self, id: u32) -> Option<&'a PodFacts> {

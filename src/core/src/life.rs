@@ -3,17 +3,18 @@
 //! Invariant: a proc's record changes only here, together with the events that tell of it; `attempt` grows with each
 //! attempt that is over, and never names one that may still be alive.
 
+mod ends;
+mod policies;
+
 use crate::{
-    classad::{ClassAd, Context},
     facts::PodFacts,
-    fate::{self, End, Fate, vacate},
+    fate::{End, vacate},
     hold,
-    job_ad::Subject,
     journal::{Journal, Run},
     pod::Requests,
-    policy::{Action, AtExit, Policies, Running},
+    policy::Policies,
     transition::{self, Cause},
-    userlog::{Exit, Line},
+    userlog::Line,
 };
 use duj_api::{
     DockerUniverseJob,
@@ -116,135 +117,6 @@ impl Proc<'_> {
             }
             _ => {}
         }
-    }
-
-    /// The attempt is over by what its pod says.
-    fn conclude(&mut self, pod: &PodFacts) {
-        let end = self.end_of(pod);
-        let at = self.end_time(pod, &end);
-        if let Some(started) = self.began(pod, &end) {
-            self.execute(pod, started);
-        }
-        if self.record.disconnected
-            && !matches!(end.fate, Fate::Evicted(_) | Fate::StarterFailed(_))
-        {
-            // Its node answered again, with the job's end.
-            self.journal.reconnected(self.id, at, pod);
-            self.record.disconnected = false;
-        }
-        match &end.fate {
-            Fate::Exited(code) => self.complete(Exit::Code(*code), pod, &end, at),
-            Fate::Signalled(number) => {
-                let exit = Exit::Signal { number: *number, core: Line::new("") };
-                self.complete(exit, pod, &end, at);
-            }
-            Fate::Held(reason) if self.gets_more_memory(reason) => {
-                self.record.memory_step += 1;
-                let reason = hold::from_slot(&pod.slot(), reason.clone()).reason;
-                self.leave((hold::JOB_OUT_OF_RESOURCES, hold::MEMORY), &reason, Some(&end));
-            }
-            Fate::Held(reason) => {
-                self.account(at);
-                self.record.hold = Some(hold::from_slot(&pod.slot(), reason.clone()));
-                self.log_stop(Some(pod), Some(&end), at);
-                self.enter(Cause::Held, at);
-                self.next_attempt();
-            }
-            Fate::Evicted(eviction) => match self.record.vacating.take() {
-                // It ended because it was stopped for this.
-                Some(wanted) => {
-                    self.leave((wanted.code, wanted.subcode), &wanted.reason, Some(&end));
-                }
-                None => self.evict(eviction.code, &eviction.reason, Some(&end)),
-            },
-            Fate::StarterFailed(message) => {
-                self.journal.starter_failed(self.id, at, message);
-                self.starter_failed();
-                self.evict(vacate::STARTER_ERROR, message, Some(&end));
-            }
-        }
-    }
-
-    fn complete(&mut self, exit: Exit, pod: &PodFacts, end: &End, at: Timestamp) {
-        (self.record.exit_code, self.record.exit_signal) = match &exit {
-            Exit::Code(code) => (Some(*code), None),
-            Exit::Signal { number, .. } => (None, Some(*number)),
-        };
-        // HTCondor counts the completion before it asks whether it was the last one.
-        self.record.num_job_completions += 1;
-        let running = self.running(at);
-        let ad = self.ad(Some(&end.usage()));
-        self.account(at);
-        self.record.vacating = None;
-        let run = Run::of(Some(pod), Some(end), self.requests);
-        match self.policies.at_exit(&ad, &self.context(), running) {
-            AtExit::Leave => {
-                self.journal.terminated(self.id, at, exit, &run);
-                self.enter(Cause::Ended, at);
-            }
-            AtExit::Hold(hold) => self.hold_now(hold, at),
-            AtExit::Requeue(reason) => {
-                self.journal.requeued(self.id, at, exit, &reason, &run);
-                self.enter(Cause::Requeued, at);
-                self.next_attempt();
-            }
-        }
-    }
-
-    /// Whether another attempt with more memory follows one that had too little (`retry_request_memory`).
-    fn gets_more_memory(&self, reason: &Hold) -> bool {
-        let steps = self.job.spec.policy.retry_request_memory.len();
-        (reason.code, reason.subcode) == (hold::JOB_OUT_OF_RESOURCES, hold::MEMORY)
-            && (self.record.memory_step as usize) < steps
-    }
-
-    /// Does what a periodic policy wants.
-    pub(crate) fn obey_policies(&mut self) {
-        if self.record.vacating.is_some()
-            || (self.lives() && self.record.status == ProcStatus::Held)
-        {
-            return;
-        }
-        let ad = self.ad(None);
-        let (record, running) = (&self.record, self.running(self.now));
-        let hold = record.hold.as_ref();
-        let action = self.policies.periodic(&ad, &self.context(), record.status, hold, running);
-        match action {
-            Some(Action::Hold(hold)) => self.hold(hold),
-            Some(Action::Release(reason)) => self.release(&reason),
-            Some(Action::Remove(reason)) => self.remove(&reason),
-            Some(Action::Vacate(code, reason)) => self.vacate(code, &reason, false),
-            None => {}
-        }
-    }
-
-    /// What a policy sees.
-    pub(crate) fn ad(&self, usage: Option<&duj_protocol::Usage>) -> ClassAd {
-        let subject = Subject {
-            job: self.job,
-            cluster_id: self.cluster_id,
-            proc: self.id,
-            record: self.record,
-            pod: self.pod,
-            requests: self.requests,
-            usage,
-            now: self.now,
-        };
-        subject.ad()
-    }
-
-    fn context(&self) -> Context {
-        // The same attempt gets the same random numbers, however often it is asked.
-        let seed = (u64::from(self.id) << 32) | u64::from(self.record.attempt);
-        Context { now: self.now, seed }
-    }
-
-    /// How long the current attempt has taken.
-    pub(crate) fn running(&self, until: Timestamp) -> Running {
-        let seconds = |from: Timestamp| until.duration_since(from).as_secs().max(0);
-        let started = self.pod.and_then(PodFacts::started);
-        let begun = self.pod.and_then(|pod| pod.scheduled).or(started);
-        Running { attempt: begun.map(seconds), execution: started.map(seconds) }
     }
 
     /// Adds the attempt that is over, and a suspension that ends with it, to the sums.
@@ -390,86 +262,8 @@ impl Proc<'_> {
         self.pod.is_some_and(|pod| !pod.ended())
     }
 
-    /// The pod of a proc that was to be stopped has ended, or is gone.
-    ///
-    /// A job that was to be held and ended of its own accord before the stop reached it has ended: no result is lost.
-    /// One that was to be removed is removed, as its owner wants.
-    fn stopped(&mut self) {
-        let pod = self.pod;
-        let end = pod.map(|pod| self.end_of(pod));
-        if let (Some(pod), Some(end)) = (pod, &end)
-            && self.record.hold.as_ref().is_some_and(|hold| hold.stopping)
-            && matches!(end.fate, Fate::Exited(_) | Fate::Signalled(_))
-        {
-            self.record.hold = None;
-            return self.conclude(pod);
-        }
-        let at = pod.zip(end.as_ref()).map_or(self.now, |(pod, end)| self.end_time(pod, end));
-        if self.record.status == ProcStatus::Removed {
-            let Some(remove) = self.record.remove.clone().filter(|remove| remove.stopping) else {
-                return;
-            };
-            if pod.is_some_and(|pod| pod.node.is_some()) {
-                let run = Run::of(pod, end.as_ref(), self.requests);
-                self.journal.evicted(self.id, at, vacate::JOB_REMOVED, 0, &remove.reason, &run);
-            }
-            self.journal.aborted(self.id, at, &remove.reason);
-            self.record.remove = Some(Remove { stopping: false, ..remove });
-            self.record.disconnected = false;
-            return;
-        }
-        if self.record.hold.as_ref().is_some_and(|hold| hold.stopping) {
-            self.account(at);
-            self.log_stop(pod, end.as_ref(), at);
-            self.record.disconnected = false;
-            self.next_attempt();
-        }
-    }
-
-    /// 021 (for what the execution side holds for), 004 (where the attempt had a node), 012.
-    fn log_stop(&mut self, pod: Option<&PodFacts>, end: Option<&End>, at: Timestamp) {
-        let Some(held) = self.record.hold.clone() else { return };
-        let held = Hold { stopping: false, ..held };
-        if let Some(pod) = pod.filter(|pod| pod.node.is_some()) {
-            if hold::is_of_execution(&held) {
-                self.journal.remote_error(self.id, at, &pod.slot(), &held);
-            }
-            let run = Run::of(Some(pod), end, self.requests);
-            self.journal.evicted(self.id, at, held.code, held.subcode, &held.reason, &run);
-        }
-        self.journal.held(self.id, at, &held);
-        self.record.num_holds += 1;
-        self.record.hold = Some(held);
-    }
-
-    fn end_of(&self, pod: &PodFacts) -> End {
-        let memory = self.requests.map_or(0, Requests::memory_mib);
-        fate::of(pod, memory, self.requests.and_then(|requests| requests.disk_bytes))
-    }
-
-    fn end_time(&self, pod: &PodFacts, end: &End) -> Timestamp {
-        let recorded = end.record.as_ref().and_then(|record| record.ended);
-        let said = recorded.and_then(instant).or_else(|| pod.finished()).or(pod.deleting);
-        self.believable(said.unwrap_or(self.now), pod)
-    }
-
-    /// When the user's command was started (or `HTCondor` would say that it was), if it was.
-    fn began(&self, pod: &PodFacts, end: &End) -> Option<Timestamp> {
-        let recorded = end.record.as_ref().and_then(|record| record.started).and_then(instant);
-        // A container that the runtime could not start was still "about to execute" (§2.1 step 3), but where our own part
-        // was at fault the attempt counts as one that did not begin, so that the next ones wait.
-        let tried = pod.job.terminated.as_ref().and_then(|end| end.finished);
-        let tried = tried.filter(|_| matches!(end.fate, Fate::Held(_)));
-        let said = recorded.or_else(|| pod.started()).or(tried)?;
-        Some(self.believable(said, pod))
-    }
-
     /// A time that a pod tells, within what can be: clocks differ, and a job can write its own record.
     fn believable(&self, time: Timestamp, pod: &PodFacts) -> Timestamp {
         time.max(pod.created.unwrap_or(time)).min(self.now)
     }
-}
-
-fn instant(milliseconds: i64) -> Option<Timestamp> {
-    Timestamp::from_millisecond(milliseconds).ok()
 }

@@ -3,7 +3,7 @@
 //! Invariant: [`Observed`] is complete (it holds every fact that `decide` reads, the time included), and a
 //! [`Decision`] is plain data: nothing happens by making one.
 
-use crate::facts::PodFacts;
+use crate::{facts::PodFacts, userlog::Event};
 use duj_api::{
     DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, DockerUniverseJobStatus,
     status::Because,
@@ -61,6 +61,8 @@ pub struct Decision {
     pub before: Vec<Effect>,
     /// The status to write now, if any.
     pub status: Option<DockerUniverseJobStatus>,
+    /// The events that this status adds to the log.
+    pub events: Vec<Event>,
     /// A change is due, but may wait for more of them.
     pub deferred: bool,
     /// Effects that depend on the written status.

@@ -39,6 +39,8 @@ pub struct Settings {
     pub run_as_group: Option<i64>,
     /// Jobs may run as uid or gid 0.
     pub allow_root: bool,
+    /// Every event also goes to the operator's own log (`EVENT_LOG`).
+    pub event_log: bool,
     /// Policies for all jobs.
     pub policies: SystemPolicies,
     /// Seconds that a transient failure to pull an image is borne before the job is held.
@@ -61,6 +63,7 @@ impl Default for Settings {
             run_as_user: Some(65534),
             run_as_group: Some(65534),
             allow_root: false,
+            event_log: false,
             policies: SystemPolicies::default(),
             image_patience: 120,
         }

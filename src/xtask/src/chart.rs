@@ -16,7 +16,8 @@ use std::{
 const IMAGE: &str = "image.reference=registry.example.org/docker-universe@sha256:00";
 
 /// Rights in every namespace with jobs: `group/resource: verbs`.
-const RIGHTS: [&str; 8] = [
+const RIGHTS: [&str; 9] = [
+    "/configmaps: create get update",
     "/events: list",
     "/pods: create delete get list patch watch",
     "dockeruniverse.io/dockeruniversecommands: delete get list watch",
@@ -32,7 +33,7 @@ const OWN_RIGHTS: [&str; 2] =
     ["/configmaps: create", "/configmaps docker-universe-cluster-ids: get update"];
 
 /// Values, arguments that the operator must get from them, and beginnings of arguments that it must not get.
-const RENDERINGS: [(&[&str], &[&str], &[&str]); 5] = [
+const RENDERINGS: [(&[&str], &[&str], &[&str]); 6] = [
     (
         &[],
         &[
@@ -49,9 +50,29 @@ const RENDERINGS: [(&[&str], &[&str], &[&str]); 5] = [
             "--log-format=json",
             "--listen=0.0.0.0:8080",
         ],
-        &["--default-disk", "--allow-root", "--starter-pull-secret", "--namespace"],
+        &[
+            "--default-disk",
+            "--allow-root",
+            "--starter-pull-secret",
+            "--namespace",
+            "--event-log",
+            "--system-periodic",
+        ],
     ),
     (&["watchNamespace=lab"], &["--namespace=lab"], &[]),
+    (
+        &[
+            "eventLog=true",
+            "policies.systemPeriodicHold=NumJobStarts > 20",
+            "policies.systemPeriodicRemove=NumHolds > 9",
+        ],
+        &[
+            "--event-log",
+            "--system-periodic-hold=NumJobStarts > 20",
+            "--system-periodic-remove=NumHolds > 9",
+        ],
+        &["--system-periodic-release", "--system-periodic-vacate"],
+    ),
     (
         &["jobs.allowRoot=true", "jobs.runAsUser=null", "jobs.runAsGroup=null"],
         &["--allow-root"],
@@ -81,7 +102,7 @@ const RENDERINGS: [(&[&str], &[&str], &[&str]); 5] = [
 ];
 
 /// Values that must be refused, and a part of what is then said.
-const REFUSALS: [(&[&str], &str); 11] = [
+const REFUSALS: [(&[&str], &str); 12] = [
     (&["image.reference="], "image.reference is required: say --set image.reference="),
     (&["image.refrence=x"], "additional properties 'refrence' not allowed"),
     (&["watchNamespaces=lab"], "additional properties 'watchNamespaces' not allowed"),
@@ -93,6 +114,7 @@ const REFUSALS: [(&[&str], &str); 11] = [
     (&["watchNamespace=Lab"], "/watchNamespace"),
     (&["jobs.runAsUser=nobody"], "/jobs/runAsUser"),
     (&["crds.keep=maybe"], "/crds/keep"),
+    (&["policies.periodicHold=true"], "additional properties 'periodicHold' not allowed"),
 ];
 
 /// Check the Helm chart, without a cluster

@@ -83,7 +83,8 @@ impl Work<'_> {
             self.wake_at(Some(self.observed.now));
         }
         let status = changed.then_some(status);
-        Decision { before, status, deferred: false, after, wake: self.wake, because }
+        let events = self.journal.events;
+        Decision { before, status, events, deferred: false, after, wake: self.wake, because }
     }
 
     /// The start of a run is among the news.
