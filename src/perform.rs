@@ -179,7 +179,7 @@ async fn create_pod(context: &Context, job: &DockerUniverseJob, pod: &Pod) -> Re
     if let Some(unsure) = unsure.filter(|unsure| unsure.name != name) {
         let there = find_pod(context, job, &unsure.name).await?;
         if there.is_none() && context.clock.now() < unsure.until {
-            refuse(context, &uid, may_come_yet(unsure));
+            refuse(context, &uid, may_come_yet(&unsure));
             return Ok(Made::Refused);
         }
         context.memory.of(&uid, |memory| memory.unsure = None);
@@ -206,7 +206,7 @@ async fn create_pod(context: &Context, job: &DockerUniverseJob, pod: &Pod) -> Re
     }
 }
 
-fn may_come_yet(unsure: Unsure) -> Refusal {
+fn may_come_yet(unsure: &Unsure) -> Refusal {
     Refusal {
         kind: RefusalKind::Transient,
         message: format!("the creation of pod '{}' was not answered: it may come yet", unsure.name),
