@@ -38,6 +38,9 @@ struct Known {
     version: u64,
     job: JobKey,
     facts: PodFacts,
+    /// The watch tells of it no more, although our finalizer may still keep it: somebody took its label off, or it went
+    /// while nobody watched. The API server has to be asked.
+    hidden: bool,
 }
 
 /// The index; shared by the watches and the reconciler.
@@ -81,6 +84,10 @@ impl Index {
             watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => {
                 self.insert_pod(&pod).into_iter().collect()
             }
+            // What has a finalizer is not gone: it only left the watch's selection.
+            watcher::Event::Delete(pod) if !pod.finalizers().is_empty() => {
+                self.take_in(&pod, true).into_iter().collect()
+            }
             watcher::Event::Delete(pod) => self.remove_pod(&pod).into_iter().collect(),
             watcher::Event::InitDone => {
                 let gone = self.forget_unlisted_pods();
@@ -92,6 +99,10 @@ impl Index {
 
     /// Takes in a pod from a watch or from the answer to our own write. The job it concerns, where it is a job's.
     pub fn insert_pod(&self, pod: &Pod) -> Option<JobKey> {
+        self.take_in(pod, false)
+    }
+
+    fn take_in(&self, pod: &Pod, hidden: bool) -> Option<JobKey> {
         let facts = PodFacts::read(pod)?;
         let job = job_of(pod)?;
         let version = version(pod);
@@ -101,7 +112,7 @@ impl Index {
         }
         let pods = state.pods.entry(facts.owner.clone()).or_default();
         if pods.get(&facts.uid).is_none_or(|known| known.version <= version) {
-            pods.insert(facts.uid.clone(), Known { version, job: job.clone(), facts });
+            pods.insert(facts.uid.clone(), Known { version, job: job.clone(), facts, hidden });
         }
         Some(job)
     }
@@ -124,11 +135,12 @@ impl Index {
         let mut gone = Vec::new();
         state.pods.retain(|owner, pods| {
             pods.retain(|uid, known| {
-                let stays = listed.contains(&(owner.clone(), uid.clone()));
-                if !stays {
+                let is_listed = listed.contains(&(owner.clone(), uid.clone()));
+                if !is_listed {
                     gone.push(known.job.clone());
+                    known.hidden = known.facts.unaccounted;
                 }
-                stays
+                is_listed || known.hidden
             });
             !pods.is_empty()
         });
@@ -190,6 +202,24 @@ impl Index {
         let state = self.state();
         let pods = state.pods.get(job_uid).into_iter().flat_map(BTreeMap::values);
         pods.map(|known| known.facts.clone()).collect()
+    }
+
+    /// Names of the job's pods that the API server has to be asked about.
+    pub fn hidden_pods(&self, job_uid: &str) -> Vec<String> {
+        let state = self.state();
+        let pods = state.pods.get(job_uid).into_iter().flat_map(BTreeMap::values);
+        pods.filter(|known| known.hidden).map(|known| known.facts.name.clone()).collect()
+    }
+
+    /// The API server knows no pod of this name of the job.
+    pub fn forget_pod(&self, job_uid: &str, name: &str) {
+        let mut state = self.state();
+        if let Some(pods) = state.pods.get_mut(job_uid) {
+            pods.retain(|_, known| known.facts.name != name);
+            if pods.is_empty() {
+                state.pods.remove(job_uid);
+            }
+        }
     }
 
     /// Every job UID that has pods, with the job's place.

@@ -19,6 +19,11 @@ pub async fn observe(context: &Context, cached: Arc<DockerUniverseJob>) -> Resul
     let now = context.clock.now();
     let job = context.memory.newest(cached);
     let uid = job.uid().unwrap_or_default();
+    for name in context.index.hidden_pods(&uid) {
+        if perform::find_pod(context, &job, &name).await?.is_none() {
+            context.index.forget_pod(&uid, &name);
+        }
+    }
     let mut pods = context.index.pods(&uid);
     pods.extend(missed(context, &job, &pods).await?);
     trouble::ask(context, &job, &mut pods, now).await;

@@ -54,9 +54,12 @@ async fn release_pods_of(context: &Context, uid: &str, key: &JobKey) {
         }
     }
     for pod in pods {
-        if let Err(error) = perform::release_pod(context, &key.namespace, &pod.name, &pod.uid).await
-        {
-            tracing::warn!(pod = format!("{}/{}", key.namespace, pod.name), "{error}");
+        match perform::release_pod(context, &key.namespace, &pod.name, &pod.uid).await {
+            // A pod without its label may be gone by that, and no watch would tell.
+            Ok(()) => context.index.forget_pod(uid, &pod.name),
+            Err(error) => {
+                tracing::warn!(pod = format!("{}/{}", key.namespace, pod.name), "{error}");
+            }
         }
     }
 }

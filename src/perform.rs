@@ -3,7 +3,7 @@
 //! Invariant: each call is idempotent and bound to a UID: what happened although its answer was lost happens once, and
 //! an object of the same name that is not ours is never touched. Every call has a deadline; nothing is retried here.
 
-use crate::{memory::Unsure, metrics::Verb, refusal, run::Context, userlog_pages};
+use crate::{index::version, memory::Unsure, metrics::Verb, refusal, run::Context, userlog_pages};
 use duj_api::{
     DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, DockerUniverseJobStatus,
     names,
@@ -45,6 +45,9 @@ pub enum Error {
     /// The API server did not answer in time.
     #[error("cannot {0}: no answer from the API server in 10 s")]
     NoAnswer(&'static str),
+    /// The job changed after the decision's facts were read.
+    #[error("cannot create the job's pod: the job has changed meanwhile")]
+    Outdated,
     /// The store of cluster ids holds something else.
     #[error("cannot read the next cluster id: {0}")]
     ClusterIds(String),
@@ -68,7 +71,7 @@ fn describe(error: &kube::Error) -> String {
 impl Error {
     /// Somebody else wrote first: our facts were old.
     pub fn is_conflict(&self) -> bool {
-        self.status().is_some_and(Status::is_conflict)
+        matches!(self, Self::Outdated) || self.status().is_some_and(Status::is_conflict)
     }
 
     /// The object is there already.
@@ -82,7 +85,11 @@ impl Error {
                 kube::Error::Api(status) => Some(status),
                 _ => None,
             },
-            Self::NoAnswer(_) | Self::ClusterIds(_) | Self::ForeignPage(_) | Self::Gzip(_) => None,
+            Self::NoAnswer(_)
+            | Self::Outdated
+            | Self::ClusterIds(_)
+            | Self::ForeignPage(_)
+            | Self::Gzip(_) => None,
         }
     }
 
@@ -187,6 +194,9 @@ async fn create_pod(context: &Context, job: &DockerUniverseJob, pod: &Pod) -> Re
             return Ok(Made::Refused);
         }
     }
+    if owner_of(pod).is_some_and(|(_, _, attempt)| attempt > 0) {
+        nobody_came_between(context, job).await?;
+    }
     context.metrics.wrote(Verb::CreatePod);
     match call("create the job's pod", pods.create(&PostParams::default(), pod)).await {
         Ok(made) => {
@@ -204,6 +214,18 @@ async fn create_pod(context: &Context, job: &DockerUniverseJob, pod: &Pod) -> Re
             not_created(context, &pods, &uid, pod, &status).await
         }
     }
+}
+
+/// A later attempt follows from the last status, and its name may have been used before: another operator may have made
+/// the attempt and ended it while our watch was silent.
+async fn nobody_came_between(context: &Context, job: &DockerUniverseJob) -> Result<(), Error> {
+    let uid = job.uid().unwrap_or_default();
+    let written = context.memory.of(&uid, |memory| memory.written.as_deref().map(version));
+    let known = version(job).max(written.unwrap_or_default());
+    let jobs: Api<DockerUniverseJob> = Api::namespaced(context.client.clone(), &namespace(job));
+    let there = call("read the job", jobs.get_metadata_opt(&job.name_any())).await?;
+    let same = there.is_some_and(|there| there.uid() == job.uid() && version(&there) == known);
+    if same { Ok(()) } else { Err(Error::Outdated) }
 }
 
 fn may_come_yet(unsure: &Unsure) -> Refusal {

@@ -251,11 +251,14 @@ impl<'a> Work<'a> {
         if !self.observed.job.spec.hold {
             self.each(unreadable, |proc| proc.release("the policy was mended"));
         }
-        self.each(|record| !is_at_its_end(record), |proc| proc.obey_policies());
         let Ok(policies) = &self.policies else { return };
-        let live: Vec<u32> = self.records.keys().copied().collect();
+        if policies.is_silent() {
+            return;
+        }
         let periodic = policies.is_periodic();
-        for id in live {
+        self.each(|record| !is_at_its_end(record), |proc| proc.obey_policies());
+        let ids: Vec<u32> = self.records.keys().copied().collect();
+        for id in ids {
             if is_at_its_end(&self.records[&id]) {
                 continue;
             }

@@ -183,6 +183,13 @@ impl Policies {
             .any(|rules| !rules.is_empty())
     }
 
+    /// Whether there is anything to ask while the job has not ended.
+    pub(crate) fn is_silent(&self) -> bool {
+        !self.is_periodic()
+            && self.allowed_job_duration.is_none()
+            && self.allowed_execute_duration.is_none()
+    }
+
     /// In how many seconds an attempt will have taken too long.
     pub(crate) fn due(&self, running: Running) -> Option<i64> {
         let left = |allowed: Option<i64>, taken: Option<i64>| Some(allowed?.saturating_sub(taken?));

@@ -112,9 +112,7 @@ mod tests {
 
     #[test]
     fn the_documented_diagram_is_this_one() {
-        let root = std::env::var("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
-        let page = std::path::Path::new(&root).join("../../docs/job-states.md");
-        let page = std::fs::read_to_string(page).expect("docs/job-states.md");
+        let page = include_str!("../../../docs/job-states.md");
         let block = format!("```mermaid\n{}```\n", diagram());
         assert!(page.contains(&block), "docs/job-states.md has to contain:\n{block}");
     }
