@@ -3,7 +3,7 @@
 //! Invariant: an object is replaced only by a newer one of the same UID (what our own writes returned may be newer than
 //! what the watch has told so far). Only the facts that are read are kept, not whole pods.
 
-use duj_api::DockerUniverseCommand;
+use duj_api::{DockerUniverseCommand, names};
 use duj_core::facts::PodFacts;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{ResourceExt, runtime::watcher};
@@ -26,6 +26,8 @@ pub struct JobKey {
 struct State {
     /// Pods by the UID of their job, then by their own UID.
     pods: HashMap<String, BTreeMap<String, Known>>,
+    /// UIDs of pods that we let go and whose end was not told yet.
+    released: HashSet<String>,
     /// Commands by their job, then by their UID.
     commands: HashMap<JobKey, BTreeMap<String, DockerUniverseCommand>>,
     /// Pods (job UID, pod UID) and commands (job, UID) seen since a list began.
@@ -84,11 +86,7 @@ impl Index {
             watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => {
                 self.insert_pod(&pod).into_iter().collect()
             }
-            // What has a finalizer is not gone: it only left the watch's selection.
-            watcher::Event::Delete(pod) if !pod.finalizers().is_empty() => {
-                self.take_in(&pod, true).into_iter().collect()
-            }
-            watcher::Event::Delete(pod) => self.remove_pod(&pod).into_iter().collect(),
+            watcher::Event::Delete(pod) => self.lose_pod(&pod).into_iter().collect(),
             watcher::Event::InitDone => {
                 let gone = self.forget_unlisted_pods();
                 self.ready.send_modify(|ready| ready.0 = true);
@@ -99,7 +97,8 @@ impl Index {
 
     /// Takes in a pod from a watch or from the answer to our own write. The job it concerns, where it is a job's.
     pub fn insert_pod(&self, pod: &Pod) -> Option<JobKey> {
-        self.take_in(pod, false)
+        let label = pod.labels().get(names::LABEL_MANAGED_BY);
+        self.take_in(pod, label.is_none_or(|value| value != names::MANAGED_BY))
     }
 
     fn take_in(&self, pod: &Pod, hidden: bool) -> Option<JobKey> {
@@ -115,6 +114,19 @@ impl Index {
             pods.insert(facts.uid.clone(), Known { version, job: job.clone(), facts, hidden });
         }
         Some(job)
+    }
+
+    /// The watch tells of a pod for the last time: it is gone, or it only left the watch's selection. An event of either
+    /// kind shows the pod as it was before; with our finalizer on it, it is gone only if we took that off.
+    fn lose_pod(&self, pod: &Pod) -> Option<JobKey> {
+        let released = self.state().released.remove(&pod.uid()?);
+        let ours = pod.finalizers().iter().any(|name| name == names::FINALIZER_ACCOUNTED);
+        if ours && !released { self.take_in(pod, true) } else { self.remove_pod(pod) }
+    }
+
+    /// We take our finalizer off the pod with this UID.
+    pub fn release_pod(&self, uid: &str) {
+        self.state().released.insert(uid.to_owned());
     }
 
     fn remove_pod(&self, pod: &Pod) -> Option<JobKey> {
@@ -133,6 +145,8 @@ impl Index {
         let mut state = self.state();
         let Some(listed) = state.relisted_pods.take() else { return Vec::new() };
         let mut gone = Vec::new();
+        let is_there: HashSet<&String> = listed.iter().map(|(_, uid)| uid).collect();
+        state.released.retain(|uid| is_there.contains(uid));
         state.pods.retain(|owner, pods| {
             pods.retain(|uid, known| {
                 let is_listed = listed.contains(&(owner.clone(), uid.clone()));

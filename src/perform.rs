@@ -393,6 +393,7 @@ pub async fn release_pod(
         "metadata": { "uid": uid, "$deleteFromPrimitiveList/finalizers": [names::FINALIZER_ACCOUNTED] },
     });
     context.metrics.wrote(Verb::ReleasePod);
+    context.index.release_pod(uid);
     let (parameters, patch) = (PatchParams::default(), Patch::Strategic(patch));
     let released = call("release a pod", pods.patch(name, &parameters, &patch)).await;
     changed(released.map(|pod| heard(context, &pod)))
