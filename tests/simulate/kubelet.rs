@@ -1,0 +1,380 @@
+//! Scheduler and kubelet: what really goes on in each pod, and what its status tells of it, a little later.
+//!
+//! The truth is in [`Body`]; a status is always the whole truth at the time it is written, so that what was short is never told.
+
+use crate::{
+    life::{Ending, Life, Manners, Trouble},
+    store::{Change, Deletion, Key, Kind, Part, is_deleting},
+    world::World,
+};
+use duj_protocol::{Outcome, Record, Usage};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Something that is to happen; the text is a UID.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    Bind(String),
+    Begin(String),
+    /// The kubelet writes the pod's status.
+    Tell(String),
+    End(String),
+    /// The kubelet hears that the pod is to be deleted.
+    Stop(String),
+    /// The process ends because it was told to, or by force.
+    Stopped(String, Outcome),
+    Confirm(String),
+    /// The node stops answering, and the node controller says so; then it taints; then the node answers again.
+    Pause(String),
+    Unreachable(String),
+    Return(String),
+    Taint(String),
+    /// The node is gone for good.
+    CollectGarbage(String),
+    /// The garbage collector looks at the pods of a job.
+    Orphans(String),
+    People,
+}
+
+/// Where a pod's process is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum State {
+    Unbound,
+    Preparing,
+    Running,
+    Ended(End),
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct End {
+    pub(crate) code: i32,
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+    pub(crate) at: String,
+    /// It ended of its own accord, with this outcome.
+    pub(crate) own: Option<Outcome>,
+}
+
+/// What really goes on in a pod.
+#[derive(Clone, Debug)]
+pub(crate) struct Body {
+    pub(crate) key: Key,
+    pub(crate) owner: String,
+    pub(crate) proc: String,
+    pub(crate) attempt: u32,
+    pub(crate) life: Life,
+    pub(crate) state: State,
+    pub(crate) started: Option<jiff::Timestamp>,
+    pub(crate) answers: bool,
+    pub(crate) told_to_stop: bool,
+    max_vacate_time: u64,
+    pub(crate) evicted: bool,
+}
+
+impl Body {
+    fn of(change: &Change) -> Option<Self> {
+        let pod = change.after.as_ref()?;
+        let label = |name: &str| Some(pod["metadata"]["labels"][name].as_str()?.to_owned());
+        let container = &pod["spec"]["containers"][0];
+        let words: Vec<String> = serde_json::from_value(container["args"].clone()).ok()?;
+        let place = |flag: &str| words.iter().position(|word| word == flag);
+        let command = words.get(place("--")? + 2..)?;
+        let attempt = label(duj_api::names::LABEL_ATTEMPT)?.parse().ok()?;
+        let life = Life::of(command, usize::try_from(attempt).ok()?);
+        Some(Self {
+            key: change.key.clone(),
+            owner: pod["metadata"]["ownerReferences"][0]["uid"].as_str()?.to_owned(),
+            proc: label(duj_api::names::LABEL_PROC_ID)?,
+            attempt,
+            max_vacate_time: words.get(place("--max-vacate-time")? + 1)?.parse().ok()?,
+            life,
+            state: State::Unbound,
+            started: None,
+            answers: true,
+            told_to_stop: false,
+            evicted: false,
+        })
+    }
+
+    /// A process of it runs, or may yet.
+    pub(crate) fn lives(&self) -> bool {
+        !matches!(self.state, State::Ended(_))
+    }
+}
+
+impl World {
+    /// Nature follows a change.
+    pub(crate) fn follow(&mut self, change: &Change) {
+        let uid = change.last["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+        match (change.key.kind, &change.before, &change.after) {
+            (Kind::Pod, None, Some(_)) => {
+                let Some(body) = Body::of(change) else {
+                    return self
+                        .violate(format!("{} is a pod that no kubelet understands", change.key));
+                };
+                let mut times = self.chance(&format!("schedule {}", change.key.name));
+                self.plan(times.millis(50, 1500), Act::Bind(uid.clone()));
+                let owner = body.owner.clone();
+                self.bodies.insert(uid, body);
+                self.plan(Duration::from_secs(20), Act::Orphans(owner));
+            }
+            (Kind::Pod, _, after) => self.follow_deletion(change, &uid, after.as_deref()),
+            (Kind::Job, _, after) if after.as_deref().is_none_or(is_deleting) => {
+                let mut times = self.chance(&format!("collect {uid}"));
+                self.plan(times.millis(50, 2000), Act::Orphans(uid));
+            }
+            _ => {}
+        }
+    }
+
+    fn follow_deletion(&mut self, change: &Change, uid: &str, after: Option<&Value>) {
+        let Some(body) = self.bodies.get_mut(uid) else { return };
+        let began = change.before.as_deref().is_some_and(|before| !is_deleting(before));
+        match after {
+            // No object, no process: the kubelet kills what is left.
+            None => {
+                if body.lives() {
+                    body.state = State::Ended(End::default());
+                }
+            }
+            Some(pod) if is_deleting(pod) && began => {
+                if body.state == State::Unbound {
+                    body.state = State::Ended(End::default());
+                } else {
+                    let mut times = self.chance(&format!("stop {}", change.key.name));
+                    self.plan(times.millis(20, 800), Act::Stop(uid.to_owned()));
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    pub(crate) fn act(&mut self, act: Act) {
+        match act {
+            Act::Bind(uid) => self.bind(&uid),
+            Act::Begin(uid) => self.begin(&uid),
+            Act::Tell(uid) => self.tell_status(&uid),
+            Act::End(uid) => self.end(&uid),
+            Act::Stop(uid) => self.stop(&uid),
+            Act::Stopped(uid, outcome) => self.over(&uid, outcome, true),
+            Act::Confirm(uid) => self.confirm(&uid),
+            Act::Pause(uid) => self.pause(&uid),
+            Act::Unreachable(uid) => self.unreachable(&uid),
+            Act::Return(uid) => self.comes_back(&uid),
+            Act::Taint(uid) => self.taint(&uid),
+            Act::CollectGarbage(uid) => self.collect_garbage(&uid),
+            Act::Orphans(uid) => self.collect_orphans(&uid),
+            Act::People => self.look_around(),
+        }
+    }
+
+    /// Plans something for a pod, after a time that belongs to the pod and to what it is.
+    pub(crate) fn plan_for(&mut self, uid: &str, what: &str, from: u64, to: u64, act: Act) {
+        let Some(body) = self.bodies.get(uid) else { return };
+        let wait = self.chance(&format!("{what} {}", body.key.name)).millis(from, to);
+        self.plan(wait, act);
+    }
+
+    fn bind(&mut self, uid: &str) {
+        let Some(body) = self.bodies.get_mut(uid).filter(|body| body.state == State::Unbound)
+        else {
+            return;
+        };
+        body.state = State::Preparing;
+        let (key, trouble) = (body.key.clone(), body.life.trouble);
+        // The pods/binding subresource writes the specification.
+        let bound = self.write("scheduler", |store| {
+            store.update(&key, Part::Main, |pod| {
+                pod["spec"]["nodeName"] = json!("node1");
+            })
+        });
+        if bound.is_err() {
+            return;
+        }
+        self.plan_for(uid, "accept", 10, 500, Act::Tell(uid.to_owned()));
+        match trouble {
+            None => self.plan_for(uid, "begin", 300, 3000, Act::Begin(uid.to_owned())),
+            Some((_, Some(heals))) => self.plan(heals, Act::Begin(uid.to_owned())),
+            Some((_, None)) => {}
+        }
+        if let Some((Trouble::VolumeMissing, _)) = trouble {
+            let message = "MountVolume.SetUp failed for volume \"v\": the server is busy";
+            self.warnings.push((uid.to_owned(), message.to_owned()));
+        }
+    }
+
+    fn begin(&mut self, uid: &str) {
+        let (now, at) = (self.now(), self.stamp());
+        let Some(body) = self.bodies.get_mut(uid).filter(|body| body.state == State::Preparing)
+        else {
+            return;
+        };
+        if body.told_to_stop || !body.answers {
+            return;
+        }
+        body.life.trouble = None;
+        body.state = State::Running;
+        body.started = Some(now);
+        let (life, name) = (body.life.clone(), body.key.name.clone());
+        if life.start_error {
+            body.started = None;
+            let message = "failed to create containerd task: error mounting to rootfs at /data";
+            body.state = State::Ended(End {
+                code: 128,
+                reason: "StartError",
+                message: message.into(),
+                at,
+                own: None,
+            });
+        } else {
+            self.tell("node1", &format!("starts the job of '{name}'"));
+        }
+        self.plan_for(uid, "tell begin", 20, 1200, Act::Tell(uid.to_owned()));
+        if life.start_error {
+            return;
+        }
+        if life.ending != Ending::Never {
+            self.plan(life.after, Act::End(uid.to_owned()));
+        }
+        if let Some((after, length)) = life.pause {
+            self.plan(after, Act::Pause(uid.to_owned()));
+            self.plan(after + length, Act::Return(uid.to_owned()));
+        }
+        if let Some(violation) = self.runs_twice(uid) {
+            self.violate(violation);
+        }
+    }
+
+    /// Two processes of one proc at a time.
+    fn runs_twice(&self, uid: &str) -> Option<String> {
+        let body = &self.bodies[uid];
+        let other = self.bodies.values().find(|other| {
+            other.state == State::Running
+                && (&other.owner, &other.proc) == (&body.owner, &body.proc)
+                && other.key != body.key
+        })?;
+        Some(format!("I1: '{}' runs while '{}' runs", body.key.name, other.key.name))
+    }
+
+    fn end(&mut self, uid: &str) {
+        let Some(body) = self.bodies.get_mut(uid).filter(|body| body.state == State::Running)
+        else {
+            return;
+        };
+        match body.life.ending {
+            Ending::Exit(code) => self.over(uid, Outcome::Exited(code), false),
+            Ending::Signal(signal) => self.over(uid, Outcome::Signalled(signal), false),
+            Ending::OverDisk => {
+                self.over(uid, Outcome::OverDisk { used: 2048, limit: 1024 }, false);
+            }
+            Ending::NotStarted => {
+                let message = "cannot start 'sim': no such file or directory".to_owned();
+                self.over(uid, Outcome::NotStarted { errno: 2, message }, false);
+            }
+            Ending::OutOfMemory => self.killed(uid, "OOMKilled"),
+            Ending::Killed => self.killed(uid, "Error"),
+            Ending::Evicted => {
+                body.evicted = true;
+                self.killed(uid, "Error");
+            }
+            Ending::Never => {}
+        }
+    }
+
+    fn record(&self, body: &Body, outcome: Option<Outcome>) -> Record {
+        let not_started = matches!(outcome, Some(Outcome::NotStarted { .. }));
+        let started = body.started.map(jiff::Timestamp::as_millisecond);
+        Record {
+            version: Record::VERSION,
+            started: started.filter(|_| !not_started),
+            ended: outcome.as_ref().map(|_| self.now().as_millisecond()),
+            outcome,
+            stopped_by: body.told_to_stop.then_some(15),
+            usage: Usage {
+                user_ms: 2500,
+                system_ms: 500,
+                peak_memory: 50 << 20,
+                resident: 40 << 20,
+                ..Usage::default()
+            },
+            ..Record::default()
+        }
+    }
+
+    /// The command ended, and the starter recorded it.
+    fn over(&mut self, uid: &str, outcome: Outcome, stopped: bool) {
+        let Some(body) = self.bodies.get(uid).filter(|body| body.state == State::Running) else {
+            return;
+        };
+        let code = match outcome {
+            Outcome::Exited(code) => code,
+            Outcome::Signalled(signal) => 128 + signal,
+            Outcome::NotStarted { .. } | Outcome::OverDisk { .. } => 1,
+        };
+        let message = self.record(body, Some(outcome.clone())).to_message();
+        let own = (!stopped && !body.told_to_stop).then_some(outcome);
+        let reason = if code == 0 { "Completed" } else { "Error" };
+        self.ended(uid, End { code, reason, message, at: self.stamp(), own });
+    }
+
+    /// The container was killed as a whole: the provisional record is all there is.
+    fn killed(&mut self, uid: &str, reason: &'static str) {
+        let Some(body) = self.bodies.get(uid).filter(|body| body.state == State::Running) else {
+            return;
+        };
+        let message = self.record(body, None).to_message();
+        self.ended(uid, End { code: 137, reason, message, at: self.stamp(), own: None });
+    }
+
+    fn ended(&mut self, uid: &str, end: End) {
+        let body = self.bodies.get_mut(uid).unwrap();
+        let text = format!("the job of '{}' ends with {} {}", body.key.name, end.code, end.reason);
+        body.state = State::Ended(end);
+        self.tell("node1", &text);
+        self.plan_for(uid, "tell end", 20, 1500, Act::Tell(uid.to_owned()));
+    }
+
+    fn stop(&mut self, uid: &str) {
+        let Some(body) = self.bodies.get_mut(uid).filter(|body| body.answers && !body.told_to_stop)
+        else {
+            return;
+        };
+        body.told_to_stop = true;
+        let (manners, vacate) = (body.life.manners, body.max_vacate_time);
+        match &body.state {
+            State::Running => {
+                let (outcome, wait) = match manners {
+                    Manners::Obeys => (Outcome::Signalled(15), Duration::from_millis(300)),
+                    Manners::Exits(code) => (Outcome::Exited(code), Duration::from_secs(2)),
+                    Manners::Deaf => (Outcome::Signalled(9), Duration::from_secs(vacate)),
+                };
+                self.plan(wait, Act::Stopped(uid.to_owned(), outcome));
+            }
+            State::Preparing | State::Unbound => {
+                let message = "The container could not be located when the pod was terminated";
+                let at = self.stamp();
+                self.ended(
+                    uid,
+                    End {
+                        code: 137,
+                        reason: "ContainerStatusUnknown",
+                        message: message.into(),
+                        at,
+                        own: None,
+                    },
+                );
+            }
+            State::Ended(_) => self.plan_for(uid, "tell end", 20, 1500, Act::Tell(uid.to_owned())),
+        }
+    }
+
+    /// The kubelet has seen the end of a pod that is to be deleted.
+    fn confirm(&mut self, uid: &str) {
+        let Some(body) = self.bodies.get(uid) else { return };
+        let (key, now) = (body.key.clone(), self.now());
+        let how = Deletion { uid: Some(uid.to_owned()), grace: Some(0), ..Deletion::default() };
+        // Gone already is well.
+        let _ = self.write("kubelet", |store| store.delete(&key, &how, now));
+    }
+}

@@ -1,0 +1,103 @@
+//! What a job does, as its arguments tell the model kubelet: attempt by attempt, in words.
+//!
+//! `exit 3 after 5` runs five seconds and exits with 3; `stay then exit 0` runs until it is stopped, and its next attempt
+//! ends at once. The words: `exit N`, `signal N`, `oom`, `disk`, `missing`, `killed`, `evicted`, `stay`; how it takes
+//! SIGTERM: `deaf`, `graceful N`; what comes before: `image SECONDS`, `noimage`, `noconfig SECONDS`, `novolume SECONDS`,
+//! `starterror`, `nostarter`; `pause A B`: its node does not answer from second A on, for B seconds.
+
+use std::time::Duration;
+
+/// How a job ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Exit(i32),
+    Signal(i32),
+    OutOfMemory,
+    OverDisk,
+    NotStarted,
+    /// The whole container was killed; only the provisional record is there.
+    Killed,
+    /// The kubelet evicts its pod.
+    Evicted,
+    Never,
+}
+
+/// How it takes SIGTERM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manners {
+    Obeys,
+    Deaf,
+    Exits(i32),
+}
+
+/// What keeps its container from starting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    ImageBusy,
+    ImageMissing,
+    ConfigMissing,
+    /// Told in Events only.
+    VolumeMissing,
+    StarterMissing,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Life {
+    pub(crate) ending: Ending,
+    pub(crate) after: Duration,
+    pub(crate) manners: Manners,
+    /// What troubles it, and for how long; for ever where that is `None`.
+    pub(crate) trouble: Option<(Trouble, Option<Duration>)>,
+    pub(crate) start_error: bool,
+    pub(crate) pause: Option<(Duration, Duration)>,
+}
+
+impl Life {
+    /// The life of an attempt; the last one that is told repeats.
+    pub(crate) fn of(words: &[String], attempt: usize) -> Self {
+        let lives: Vec<&[String]> = words.split(|word| word == "then").collect();
+        Self::read(lives[attempt.min(lives.len() - 1)])
+    }
+
+    fn read(words: &[String]) -> Self {
+        let mut life = Self {
+            ending: Ending::Exit(0),
+            after: Duration::from_secs(3),
+            manners: Manners::Obeys,
+            trouble: None,
+            start_error: false,
+            pause: None,
+        };
+        let mut words = words.iter().map(String::as_str);
+        while let Some(word) = words.next() {
+            let mut number = || words.next().and_then(|word| word.parse::<u32>().ok()).unwrap();
+            let seconds = |number: u32| Duration::from_secs(u64::from(number));
+            match word {
+                "exit" => life.ending = Ending::Exit(number().cast_signed()),
+                "signal" => life.ending = Ending::Signal(number().cast_signed()),
+                "after" => life.after = seconds(number()),
+                "oom" => life.ending = Ending::OutOfMemory,
+                "disk" => life.ending = Ending::OverDisk,
+                "missing" => life.ending = Ending::NotStarted,
+                "killed" => life.ending = Ending::Killed,
+                "evicted" => life.ending = Ending::Evicted,
+                "stay" => life.ending = Ending::Never,
+                "deaf" => life.manners = Manners::Deaf,
+                "graceful" => life.manners = Manners::Exits(number().cast_signed()),
+                "image" => life.trouble = Some((Trouble::ImageBusy, Some(seconds(number())))),
+                "noimage" => life.trouble = Some((Trouble::ImageMissing, None)),
+                "noconfig" => {
+                    life.trouble = Some((Trouble::ConfigMissing, Some(seconds(number()))));
+                }
+                "novolume" => {
+                    life.trouble = Some((Trouble::VolumeMissing, Some(seconds(number()))));
+                }
+                "nostarter" => life.trouble = Some((Trouble::StarterMissing, None)),
+                "starterror" => life.start_error = true,
+                "pause" => life.pause = Some((seconds(number()), seconds(number()))),
+                word => panic!("a job does not know how to '{word}'"),
+            }
+        }
+        life
+    }
+}

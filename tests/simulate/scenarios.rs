@@ -1,0 +1,331 @@
+//! What people do with jobs: the plots that are played with every fault.
+
+use crate::{
+    chance::Chance,
+    people::{Do, Person, When},
+};
+use serde_json::{Value, json};
+
+/// A plot: its name, and what its person does with the job `job`.
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) steps: Vec<(When, Do)>,
+    /// Its end depends on how fast the operator is.
+    pub(crate) is_a_race: bool,
+}
+
+impl Scenario {
+    pub(crate) fn people(&self) -> Vec<Person> {
+        vec![Person::new("job", self.steps.clone())]
+    }
+}
+
+fn submit(words: &'static str) -> (When, Do) {
+    (When::Now, Do::Submit(words.into(), json!({})))
+}
+
+fn submit_with(words: &'static str, spec: Value) -> (When, Do) {
+    (When::Now, Do::Submit(words.into(), spec))
+}
+
+/// What a job may do in one attempt.
+const LIVES: [&str; 20] = [
+    "exit 0 after 1",
+    "exit 0 after 30",
+    "exit 7 after 4",
+    "signal 9 after 6",
+    "oom after 5",
+    "disk after 8",
+    "missing after 0",
+    "killed after 12",
+    "evicted after 15",
+    "stay",
+    "deaf stay",
+    "graceful 0 stay",
+    "deaf exit 0 after 50",
+    "image 20 exit 0 after 2",
+    "noimage",
+    "noconfig 6 exit 0 after 2",
+    "novolume 30 exit 0 after 2",
+    "starterror",
+    "nostarter",
+    "pause 5 100 exit 0 after 20",
+];
+
+/// A plot by chance: what somebody may do at any time, in any order.
+pub(crate) fn any(seed: u64) -> Scenario {
+    let mut chance = Chance::of(seed, "plot");
+    let mut lives: Vec<&str> = (0..4).map(|_| *chance.pick(&LIVES)).collect();
+    lives.push("exit 0 after 2");
+    let mut steps =
+        vec![(When::Now, Do::Submit(lives.join(" then "), json!({ "hold": chance.one_in(6) })))];
+    for _ in 0..chance.below(8) {
+        let times = [chance.below(40), chance.below(3)];
+        let wait = match chance.below(4) {
+            0 => When::RunsOrAfter(times[0]),
+            1 => When::After(times[0]),
+            _ => When::After(times[1]),
+        };
+        let what = match chance.below(16) {
+            0..3 => Do::Hold(true),
+            3..6 => Do::Hold(false),
+            6 => Do::Command("hold"),
+            7..9 => Do::Command("release"),
+            9 => Do::Command("remove"),
+            10 => Do::DeletePod(None),
+            11 => Do::DeletePod(Some(0)),
+            12 => Do::Unlabel,
+            13 => Do::LoseNode(Some(60 + chance.below(500))),
+            14 => Do::Quota(chance.one_in(2)),
+            _ => Do::Delete(if chance.one_in(2) { "Background" } else { "Foreground" }),
+        };
+        steps.push((wait, what));
+    }
+    // In the end people care, and what can come to an end does.
+    steps.push((When::After(60), Do::Quota(false)));
+    for _ in 0..5 {
+        steps.extend([
+            (When::After(700), Do::Hold(false)),
+            (When::After(5), Do::Command("release")),
+            (When::After(200), Do::DeletePod(None)),
+        ]);
+    }
+    Scenario { name: "anything", steps, is_a_race: true }
+}
+/// All plots.
+pub(crate) fn all() -> Vec<Scenario> {
+    [of_people(), of_commands(), of_pods(), of_nodes(), of_deletions()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn scenario(name: &'static str, steps: Vec<(When, Do)>) -> Scenario {
+    Scenario { name, steps, is_a_race: false }
+}
+
+fn race(name: &'static str, steps: Vec<(When, Do)>) -> Scenario {
+    Scenario { is_a_race: true, ..scenario(name, steps) }
+}
+
+fn completed() -> (When, Do) {
+    (When::Is("Completed"), Do::Nothing)
+}
+
+fn held(then: Do) -> (When, Do) {
+    (When::Is("Held"), then)
+}
+
+fn of_people() -> Vec<Scenario> {
+    vec![
+        scenario("a job exits with 0", vec![submit("exit 0 after 3"), completed()]),
+        scenario("a long job exits with 3", vec![submit("exit 3 after 40"), completed()]),
+        scenario("a job dies by a signal", vec![submit("signal 11 after 8"), completed()]),
+        scenario(
+            "held by its specification while it runs, and released",
+            vec![
+                submit("stay then exit 0 after 2"),
+                (When::Runs, Do::Hold(true)),
+                held(Do::Hold(false)),
+                completed(),
+            ],
+        ),
+        scenario(
+            "submitted on hold, and released",
+            vec![
+                submit_with("exit 0 after 9", json!({ "hold": true })),
+                held(Do::Hold(false)),
+                completed(),
+            ],
+        ),
+        scenario(
+            "held and released by commands",
+            vec![
+                submit("deaf stay then exit 0 after 2"),
+                (When::Runs, Do::Command("hold")),
+                held(Do::Command("release")),
+                completed(),
+            ],
+        ),
+        scenario(
+            "removed by a command while it runs",
+            vec![
+                submit("stay"),
+                (When::Runs, Do::Command("remove")),
+                (When::Is("Removed"), Do::Nothing),
+            ],
+        ),
+        scenario(
+            "an image that is not there, mended",
+            vec![
+                submit("noimage then exit 0 after 2"),
+                held(Do::Mend("noimage then exit 1 after 2")),
+                completed(),
+            ],
+        ),
+    ]
+}
+
+/// What commands do to a job that runs; where they are not served yet, the store takes them and nobody answers.
+fn of_commands() -> Vec<Scenario> {
+    vec![
+        scenario(
+            "vacated by a command",
+            vec![
+                submit("stay then exit 0 after 2"),
+                (When::Is("Running"), Do::Command("vacate")),
+                (When::Answered, Do::Nothing),
+                completed(),
+            ],
+        ),
+        scenario(
+            "suspended and continued by commands",
+            vec![
+                submit("exit 0 after 100"),
+                (When::Is("Running"), Do::Command("suspend")),
+                (When::Is("Suspended"), Do::Command("continue")),
+                completed(),
+            ],
+        ),
+    ]
+}
+
+fn of_pods() -> Vec<Scenario> {
+    vec![
+        scenario("an image that comes late", vec![submit("image 50 exit 0 after 2"), completed()]),
+        scenario(
+            "out of memory, released",
+            vec![
+                submit("oom after 4 then exit 0 after 2"),
+                held(Do::Command("release")),
+                completed(),
+            ],
+        ),
+        scenario(
+            "evicted by its node",
+            vec![submit("evicted after 10 then exit 0 after 2"), completed()],
+        ),
+        scenario(
+            "killed without a word",
+            vec![submit("killed after 10 then exit 0 after 2"), completed()],
+        ),
+        scenario(
+            "its pod is deleted while it runs",
+            vec![
+                submit("stay then exit 0 after 2"),
+                (When::Runs, Do::DeletePod(None)),
+                completed(),
+            ],
+        ),
+        scenario(
+            "its pod is deleted by force while it runs",
+            vec![
+                submit("stay then exit 0 after 2"),
+                (When::Runs, Do::DeletePod(Some(0))),
+                completed(),
+            ],
+        ),
+        scenario(
+            "its pod loses its label when its start is told",
+            vec![submit("exit 0 after 30"), (When::Is("Running"), Do::Unlabel), completed()],
+        ),
+        scenario(
+            "its pod loses its label",
+            vec![submit("exit 0 after 30"), (When::Runs, Do::Unlabel), completed()],
+        ),
+    ]
+}
+
+fn of_nodes() -> Vec<Scenario> {
+    vec![
+        scenario(
+            "its node is silent for a while",
+            vec![submit("pause 10 200 exit 0 after 400"), completed()],
+        ),
+        scenario(
+            "it ends while its node is silent",
+            vec![submit("pause 10 200 exit 0 after 60"), completed()],
+        ),
+        race(
+            "its node comes back after the taint",
+            vec![submit("pause 10 600 exit 0 after 2000 then exit 0 after 2"), completed()],
+        ),
+        scenario(
+            "its node never comes back",
+            vec![submit("stay then exit 0 after 2"), (When::Runs, Do::LoseNode(None)), completed()],
+        ),
+        scenario(
+            "a quota that is used up, and freed",
+            vec![
+                (When::Now, Do::Quota(true)),
+                submit("exit 0 after 3"),
+                (When::After(40), Do::Quota(false)),
+                completed(),
+            ],
+        ),
+        scenario(
+            "no image volumes on its node",
+            vec![submit("nostarter then exit 0 after 2"), completed()],
+        ),
+        scenario(
+            "a volume that comes late",
+            vec![submit("novolume 90 exit 0 after 2"), completed()],
+        ),
+        scenario(
+            "its container cannot start, and it is released",
+            vec![
+                submit("starterror then exit 0 after 2"),
+                held(Do::Command("release")),
+                completed(),
+            ],
+        ),
+    ]
+}
+
+fn of_deletions() -> Vec<Scenario> {
+    vec![
+        scenario(
+            "deleted while it runs",
+            vec![submit("stay"), (When::Runs, Do::Delete("Background")), (When::Gone, Do::Nothing)],
+        ),
+        scenario(
+            "deleted while it runs, pods first",
+            vec![
+                submit("deaf stay"),
+                (When::Runs, Do::Delete("Foreground")),
+                (When::Gone, Do::Nothing),
+            ],
+        ),
+        scenario(
+            "deleted as soon as it has a pod, and submitted again",
+            vec![
+                submit("stay"),
+                (When::HasPod, Do::Delete("Background")),
+                submit("exit 0 after 2"),
+                completed(),
+            ],
+        ),
+        scenario(
+            "deleted some time after its end",
+            vec![
+                submit_with("exit 0 after 2", json!({ "ttlSecondsAfterFinished": 60 })),
+                (When::HasPod, Do::Nothing),
+                (When::Gone, Do::Nothing),
+            ],
+        ),
+        race(
+            "held and released again and again",
+            vec![
+                submit("stay then stay then stay then exit 0 after 2"),
+                (When::Runs, Do::Hold(true)),
+                (When::After(1), Do::Hold(false)),
+                (When::After(1), Do::Hold(true)),
+                (When::After(1), Do::Command("hold")),
+                (When::After(1), Do::Command("release")),
+                held(Do::Hold(false)),
+                (When::After(30), Do::Command("remove")),
+                (When::Answered, Do::Nothing),
+            ],
+        ),
+    ]
+}
