@@ -62,8 +62,9 @@ fn without_cluster(steps: &mut Steps) -> anyhow::Result<()> {
         cargo(&[&all[..], &["--", "--deny", "warnings"]].concat())
     })?;
     steps.run("generated files", || crds::check(&crate::repository()))?;
-    steps.run("unit tests, tables, properties, HTCondor's own reader", || {
-        cargo(&["test", "--quiet", "--workspace"])
+    steps.run("unit tests, tables, properties, simulation, HTCondor's own readers", || {
+        // Many wait for processes, few for the processor.
+        cargo(&["test", "--quiet", "--workspace", "--", "--test-threads=8"])
     })?;
     steps.run("chart", || chart::check(&cluster::helm()?))
 }
