@@ -116,28 +116,28 @@ pub struct ProcRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entered_status: Option<Time>,
     /// Number of the attempt that runs or comes next, from 0. Each attempt has its own pod.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub attempt: u32,
     /// How often its job began to run (`NumJobStarts`).
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub num_job_starts: u32,
     /// The state before this one (`LastJobStatus`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_status: Option<ProcStatus>,
     /// How often its process ended by itself (`NumJobCompletions`).
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub num_job_completions: u32,
     /// Seconds that ended attempts took (`RemoteWallClockTime`).
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub wall_clock_time: u32,
     /// Seconds that it was suspended, in suspensions that are over (`CumulativeSuspensionTime`).
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub suspension_time: u32,
     /// How often it was suspended (`TotalSuspensions`).
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub total_suspensions: u32,
     /// Of `retryRequestMemory`, how many values it has come to.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub memory_step: u32,
     /// Why it was held before, once it is released (`LastHoldReason` and its codes).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,13 +146,13 @@ pub struct ProcRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vacating: Option<Vacating>,
     /// Attempts in a row that ended before the job began; each makes the next one wait longer.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub unstarted: u32,
     /// How often it was held (`NumHolds`).
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub num_holds: u32,
     /// How often it was evicted (`NumVacates`).
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub num_vacates: u32,
     /// Exit code of the last end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -195,9 +195,6 @@ pub struct Hold {
 pub struct Vacating {
     /// `HTCondor`'s vacate code.
     pub code: i32,
-    /// Its subcode.
-    #[serde(default)]
-    pub subcode: i32,
     /// One line for a person.
     pub reason: String,
     /// Without the job's vacate time.
@@ -229,7 +226,7 @@ pub struct UserLog {
     #[serde(default)]
     pub pages: i64,
     /// How many parts of the text have gone to pages.
-    #[serde(default, skip_serializing_if = "is_none_yet")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub parts: i64,
     /// How many events were written.
     pub events: i64,
@@ -263,18 +260,7 @@ pub struct Answer {
     pub message: String,
 }
 
-#[allow(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde's skip_serializing_if passes a reference"
-)]
-fn is_none_yet(number: &i64) -> bool {
-    *number == 0
-}
-
-#[allow(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde's skip_serializing_if passes a reference"
-)]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
+/// Says nothing that its absence would not say.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }

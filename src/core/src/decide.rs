@@ -46,8 +46,10 @@ pub(crate) struct Work<'a> {
     pub(crate) journal: Journal,
     /// What a proc asks for, by how many values of `retryRequestMemory` it has come to.
     pub(crate) requests: Vec<Result<Requests, String>>,
-    /// What is to happen by itself, or why it cannot be read.
-    policies: Result<Policies, String>,
+    /// What is to happen by itself; nothing, where it cannot be read.
+    policies: Policies,
+    /// Why it cannot be read.
+    unreadable: Option<String>,
     /// What each proc that is not at its end waits for.
     pub(crate) waits: BTreeMap<u32, Because>,
     wake: Option<Timestamp>,
@@ -62,8 +64,11 @@ pub fn decide(observed: &Observed, settings: &Settings) -> Decision {
     }
     let mut work = Work::resume(observed, settings);
     work.follow_pods();
-    let answers = work.heed_people();
-    work.obey_policies();
+    // What people and policies want is for procs as they are: it waits until every pod has been heard.
+    let answers = if work.more_to_follow { Vec::new() } else { work.heed_people() };
+    if !work.more_to_follow {
+        work.obey_policies();
+    }
     work.weigh_waits();
     work.conclude(answers)
 }
@@ -102,12 +107,17 @@ impl<'a> Work<'a> {
             job.metadata.namespace.as_deref().unwrap_or_default(),
             job.metadata.name.as_deref().unwrap_or_default()
         );
+        let (policies, unreadable) = match Policies::read(&job.spec, &settings.policies) {
+            Ok(policies) => (policies, None),
+            Err(message) => (Policies::default(), Some(message)),
+        };
         let mut work = Self {
             records: procs::ungroup(&status.procs, job.spec.total_procs()),
             noticed: status.noticed.unwrap_or_default(),
             journal: Journal::new(cluster_id, alias),
             requests: requests_of(job, settings),
-            policies: Policies::read(&job.spec, &settings.policies),
+            policies,
+            unreadable,
             waits: BTreeMap::new(),
             wake: None,
             more_to_follow: false,
@@ -149,12 +159,11 @@ impl<'a> Work<'a> {
     /// Lets one proc live a little.
     pub(crate) fn with<T>(&mut self, id: u32, act: impl FnOnce(&mut Proc<'_>) -> T) -> Option<T> {
         let record = self.records.get_mut(&id)?;
-        let requests = self.requests.get(record.memory_step as usize);
-        let none = Policies::default();
+        let requests = self.requests.get(memory_step(&self.observed.job, record));
         let mut proc = Proc {
             job: &self.observed.job,
             cluster_id: self.cluster_id,
-            policies: self.policies.as_ref().unwrap_or(&none),
+            policies: &self.policies,
             id,
             pod: self.pods.get(&(id, record.attempt)).copied(),
             record,
@@ -238,7 +247,7 @@ impl<'a> Work<'a> {
         reason = "the path alone is not general enough in its lifetime"
     )]
     fn obey_policies(&mut self) {
-        if let Err(message) = &self.policies {
+        if let Some(message) = &self.unreadable {
             let reason = hold::unreadable_policy(message.clone());
             let holdable = |record: &ProcRecord| !is_at_its_end(record) && record.hold.is_none();
             return self.each(holdable, |proc| proc.hold(reason.clone()));
@@ -251,11 +260,10 @@ impl<'a> Work<'a> {
         if !self.observed.job.spec.hold {
             self.each(unreadable, |proc| proc.release("the policy was mended"));
         }
-        let Ok(policies) = &self.policies else { return };
-        if policies.is_silent() {
+        if self.policies.is_silent() {
             return;
         }
-        let periodic = policies.is_periodic();
+        let periodic = self.policies.is_periodic();
         self.each(|record| !is_at_its_end(record), |proc| proc.obey_policies());
         let ids: Vec<u32> = self.records.keys().copied().collect();
         for id in ids {
@@ -314,6 +322,11 @@ fn is_at_its_end(record: &ProcRecord) -> bool {
 fn requests_of(job: &DockerUniverseJob, settings: &Settings) -> Vec<Result<Requests, String>> {
     let steps = 0..=job.spec.policy.retry_request_memory.len();
     steps.map(|step| pod::requests(&with_memory(job, step).spec, settings)).collect()
+}
+
+/// Which step of `retryRequestMemory` a proc has come to: the last, where its owner has shortened the list.
+pub(crate) fn memory_step(job: &DockerUniverseJob, record: &ProcRecord) -> usize {
+    (record.memory_step as usize).min(job.spec.policy.retry_request_memory.len())
 }
 
 /// The job with the memory of a step of `retryRequestMemory`; step 0 is the job's own.

@@ -156,7 +156,7 @@ impl Proc<'_> {
     /// Stops a running proc; when its pod has ended it is Idle again.
     pub(crate) fn vacate(&mut self, code: i32, reason: &str, fast: bool) {
         let reason = Line::new(reason).as_str().to_owned();
-        self.record.vacating = Some(Vacating { code, subcode: 0, reason, fast });
+        self.record.vacating = Some(Vacating { code, reason, fast });
     }
 
     /// The next attempt gets the starter by copying it.
@@ -166,7 +166,11 @@ impl Proc<'_> {
 
     /// Back to Idle, for another attempt.
     pub(crate) fn evict(&mut self, code: i32, reason: &str, end: Option<&End>) {
-        self.leave((code, 0), reason, end);
+        match self.record.vacating.take() {
+            // It ended because it was stopped for this.
+            Some(wanted) => self.leave((wanted.code, 0), &wanted.reason, end),
+            None => self.leave((code, 0), reason, end),
+        }
     }
 
     /// Back to Idle, for another attempt; with code and subcode.

@@ -4,6 +4,7 @@
 
 use super::Work;
 use crate::{
+    facts::PodFacts,
     fate::vacate,
     hold,
     observed::RefusalKind,
@@ -23,11 +24,18 @@ impl Work<'_> {
     }
 
     fn weigh(&mut self, id: u32) {
-        if let Err(message) = self.pod_of(id) {
+        let pod = self.current_pod(id);
+        if pod.is_some_and(PodFacts::ended) {
+            return; // it waits to be heard
+        }
+        // What has a pod could be built; building one for each proc at each look would cost the more, the more there are.
+        if pod.is_none()
+            && let Err(message) = self.pod_of(id)
+        {
             self.with(id, |proc| proc.hold(hold::refused(&message)));
             return;
         }
-        let waiting = match self.current_pod(id) {
+        let waiting = match pod {
             Some(pod) => waiting::of(pod, &self.observed.job.spec.image, self.settings),
             None => match self.wait_without_pod(id) {
                 Some(waiting) => waiting,

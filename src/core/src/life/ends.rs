@@ -48,13 +48,7 @@ impl Proc<'_> {
                 self.enter(Cause::Held, at);
                 self.next_attempt();
             }
-            Fate::Evicted(eviction) => match self.record.vacating.take() {
-                // It ended because it was stopped for this.
-                Some(wanted) => {
-                    self.leave((wanted.code, wanted.subcode), &wanted.reason, Some(&end));
-                }
-                None => self.evict(eviction.code, &eviction.reason, Some(&end)),
-            },
+            Fate::Evicted(eviction) => self.evict(eviction.code, &eviction.reason, Some(&end)),
             Fate::StarterFailed(message) => {
                 self.journal.starter_failed(self.id, at, message);
                 self.starter_failed();

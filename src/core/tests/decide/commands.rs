@@ -249,3 +249,14 @@ fn a_removal_can_be_forced() {
     play.is("Removed", "Removed", "0 1 22 9");
     play.is_remembered("removed although its node does not answer");
 }
+
+#[test]
+fn a_vacated_pod_that_vanishes_was_still_vacated() {
+    let mut play = Play::running();
+    give(&mut play, "vacate", json!({ "by": "alice" }));
+    play.server.pods.clear();
+    play.scene("somebody forced it away");
+    let log = play.status().user_log.unwrap().text;
+    assert!(log.contains("Job was evicted. Code 1004 Subcode 0\n"), "{log}");
+    assert!(log.contains("\tReason: via condor_vacate_job (by user alice)\n"), "{log}");
+}

@@ -127,3 +127,35 @@ fn a_long_log_goes_to_pages() {
     let count = |number| whole.iter().filter(|event| event.body.number() == number).count();
     assert_eq!([count(0), count(1), count(5)], [300, 300, 300]);
 }
+
+/// More procs end than one decision hears, and a hold comes in the same moment: what has ended has ended.
+#[test]
+fn no_result_is_lost_to_a_hold_while_there_is_more_to_hear() {
+    // At its exit a job can still be caught by its periodic hold (§6.2 of the semantics), which keeps what it exited with;
+    // a periodic removal lets it go as it ended.
+    let wishes = [
+        (json!({ "hold": true }), (250, 0, 0)),
+        (json!({ "periodicHold": "JobStatus == 2 && time() - QDate > 60" }), (0, 250, 0)),
+        (json!({ "periodicRemove": "time() - QDate > 60" }), (250, 0, 0)),
+    ];
+    for (wish, expected) in wishes {
+        let mut play = Play::of(json!({ "queue": { "count": 250 } }));
+        play.scene("submitted");
+        for proc in 0..250 {
+            play.pod_of(proc).bind();
+            play.pod_of(proc).run();
+        }
+        play.scene("all run");
+        play.wait(120);
+        for proc in 0..250 {
+            play.pod_of(proc).outcome(Outcome::Exited(0));
+        }
+        play.edit(wish.clone());
+        play.scene("all have ended, and a hold is wanted");
+        let counts = play.status().counts.unwrap();
+        assert_eq!((counts.completed, counts.held, counts.removed), expected, "{wish}");
+        for group in &play.status().procs {
+            assert_eq!(group.record.exit_code, Some(0), "{wish}: {}", group.procs);
+        }
+    }
+}

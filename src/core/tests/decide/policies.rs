@@ -260,3 +260,25 @@ fn spec_hold_stands_against_a_release_and_not_against_a_removal() {
     play.scene("much later");
     play.is("Removed", "Removed", "0 12 9");
 }
+
+#[test]
+fn a_shortened_list_of_memory_leaves_the_last_that_there_is() {
+    let mut play = running(json!({
+        "requestMemory": "128Mi", "retryRequestMemory": ["256Mi", "1Gi"], "maxRetries": 5,
+    }));
+    for _ in 0..2 {
+        let record = duj_protocol::Record {
+            oom_kills: 1,
+            ..crate::stage::record(play.now, play.now, Outcome::Signalled(9))
+        };
+        play.pod().end_with(137, "OOMKilled", &record);
+        play.scene("out of memory");
+        start(&mut play);
+    }
+    play.edit(json!({ "retryRequestMemory": ["512Mi"] }));
+    exits(&mut play, 1);
+    let pod = play.pod();
+    let spec = pod.pod().unwrap().spec.as_ref().unwrap();
+    let limits = spec.containers[0].resources.as_ref().unwrap().limits.as_ref().unwrap();
+    assert_eq!(limits["memory"].0, "512Mi");
+}
