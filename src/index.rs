@@ -5,7 +5,7 @@
 
 use duj_api::{DockerUniverseCommand, names};
 use duj_core::facts::PodFacts;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{ResourceExt, runtime::watcher};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -13,13 +13,20 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// A job's place: namespace and name.
+/// A job's place: namespace and name. Commands by constraint have their namespace for a place, with a name that no job has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct JobKey {
     /// Its namespace.
     pub namespace: String,
-    /// Its name.
+    /// Its name; empty for the namespace itself.
     pub name: String,
+}
+
+impl JobKey {
+    /// The place of the commands by constraint.
+    pub const fn of_namespace(namespace: String) -> Self {
+        Self { namespace, name: String::new() }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -169,7 +176,9 @@ impl Index {
                 Vec::new()
             }
             watcher::Event::InitApply(command) | watcher::Event::Apply(command) => {
-                vec![self.insert_command(command)]
+                let mut concerned = selected_by(&command);
+                concerned.push(self.insert_command(command));
+                concerned
             }
             watcher::Event::Delete(command) => {
                 let key = key_of(&command);
@@ -250,20 +259,49 @@ impl Index {
         self.state().commands.keys().cloned().collect()
     }
 
-    /// Commands for the job in this place, oldest first.
+    /// Commands that this very job is to carry out: its own, and those by a constraint that selected it.
+    pub fn commands_for(&self, key: &JobKey, uid: &str) -> Vec<DockerUniverseCommand> {
+        let mut commands = self.commands(key);
+        let by_constraint = self.commands(&JobKey::of_namespace(key.namespace.clone()));
+        for mut command in by_constraint {
+            let selected = command.status.take().unwrap_or_default().selected;
+            if let Some(job) = selected.into_iter().find(|job| job.uid == uid) {
+                command.spec.job = Some(job.job);
+                command.spec.procs = Some(job.procs);
+                commands.push(command);
+            }
+        }
+        commands.sort_by_key(age);
+        commands
+    }
+
+    /// Commands for this place, oldest first.
     pub fn commands(&self, key: &JobKey) -> Vec<DockerUniverseCommand> {
         let state = self.state();
         let commands = state.commands.get(key).into_iter().flat_map(BTreeMap::values);
         let mut commands: Vec<_> = commands.cloned().collect();
-        commands.sort_by_key(|command| {
-            (command.metadata.creation_timestamp.clone(), command.name_any())
-        });
+        commands.sort_by_key(age);
         commands
     }
 }
 
+fn age(command: &DockerUniverseCommand) -> (Option<Time>, String) {
+    (command.metadata.creation_timestamp.clone(), command.name_any())
+}
+
+/// The jobs that a command by constraint is being carried out for.
+fn selected_by(command: &DockerUniverseCommand) -> Vec<JobKey> {
+    let namespace = command.namespace().unwrap_or_default();
+    let selected = command.status.iter().flat_map(|status| &status.selected);
+    let key = |name: &String| JobKey { namespace: namespace.clone(), name: name.clone() };
+    selected.map(|selected| key(&selected.job)).collect()
+}
+
 fn key_of(command: &DockerUniverseCommand) -> JobKey {
-    JobKey { namespace: command.namespace().unwrap_or_default(), name: command.spec.job.clone() }
+    JobKey {
+        namespace: command.namespace().unwrap_or_default(),
+        name: command.spec.job.clone().unwrap_or_default(),
+    }
 }
 
 fn job_of(pod: &Pod) -> Option<JobKey> {

@@ -10,6 +10,7 @@ pub mod args;
 pub mod clock;
 pub mod cluster_ids;
 pub mod command_answers;
+pub mod constraint;
 pub mod index;
 pub mod memory;
 pub mod metrics;

@@ -42,6 +42,22 @@ pub async fn observe(context: &Context, cached: Arc<DockerUniverseJob>) -> Resul
     })
 }
 
+/// What is known of a job without asking the API server.
+pub fn known(context: &Context, cached: Arc<DockerUniverseJob>) -> Observed {
+    let job = context.memory.newest(cached);
+    let uid = job.uid().unwrap_or_default();
+    let cluster_id = context.memory.of(&uid, |memory| memory.cluster_id);
+    Observed {
+        pods: context.index.pods(&uid),
+        job: Arc::unwrap_or_clone(job),
+        commands: Vec::new(),
+        fresh_cluster_id: cluster_id.unwrap_or_default(),
+        refusal: None,
+        uncommitted_since: None,
+        now: context.clock.now(),
+    }
+}
+
 /// Pods that the committed status counts on and that no watch tells of: somebody may have taken their label off. A pod is
 /// believed to be gone, and another one made, only when the server itself says so.
 async fn missed(
@@ -92,8 +108,8 @@ async fn fresh_cluster_id(
 /// Commands that were made for this very job and are not answered.
 fn open_commands(index: &Index, job: &DockerUniverseJob) -> Vec<DockerUniverseCommand> {
     let key = JobKey { namespace: job.namespace().unwrap_or_default(), name: job.name_any() };
-    let mut commands = index.commands(&key);
-    commands.retain(|command| is_for(command, job) && command.status.is_none());
+    let mut commands = index.commands_for(&key, job.metadata.uid.as_deref().unwrap_or_default());
+    commands.retain(|command| is_for(command, job) && !command.is_answered());
     commands
 }
 

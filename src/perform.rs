@@ -421,6 +421,27 @@ pub async fn answer(
     }
 }
 
+/// Writes how far a command by constraint has come, unless somebody else wrote meanwhile.
+pub async fn write_progress(
+    context: &Context,
+    command: &DockerUniverseCommand,
+    status: &DockerUniverseCommandStatus,
+) -> Result<(), Error> {
+    let namespace = command.namespace().unwrap_or_default();
+    let commands: Api<DockerUniverseCommand> = Api::namespaced(context.client.clone(), &namespace);
+    context.metrics.wrote(Verb::AnswerCommand);
+    let patch = Patch::Merge(json!({
+        "metadata": { "resourceVersion": command.resource_version(), "uid": command.uid() },
+        "status": patch::of_status(command.status.as_ref(), status),
+    }));
+    let name = command.name_any();
+    let parameters = PatchParams::default();
+    let written = commands.patch_status(&name, &parameters, &patch);
+    changed(call("write how far a command has come", written).await.map(|command| {
+        context.index.insert_command(command);
+    }))
+}
+
 /// Deletes a command whose answer has been there long enough.
 pub async fn forget(
     context: &Context,

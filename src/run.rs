@@ -133,7 +133,7 @@ fn spawn_reconciler(tasks: &mut JoinSet<anyhow::Result<()>>, context: &Arc<Conte
         cached.get(&watch::reference(key)).and_then(|job| job.metadata.uid.clone())
     };
     tasks.spawn(ended(orphans::release(context.clone(), suspects, known)));
-    tasks.spawn(ended(command_answers::look_after(context.clone(), told)));
+    tasks.spawn(ended(command_answers::look_after(context.clone(), store.clone(), told)));
     let controller = Controller::for_stream(watch::jobs(context, writer, deleted), store)
         .reconcile_on(watch::pods(context))
         .reconcile_on(watch::commands(context, places))

@@ -133,6 +133,16 @@ fn every_kind(text: &str) -> Vec<Body> {
             starter_address: name(text),
         },
         Body::ReconnectFailed { reason: line(text), startd: name(text) },
+        Body::JobAdInformation {
+            attributes: [
+                ("JobStatus", line("2")),
+                ("TriggerEventTypeName", Line::quoted("ULOG_EXECUTE")),
+                ("TriggerEventTypeNumber", line("1")),
+                ("HoldReason", Line::quoted(text)),
+            ]
+            .map(|(name, value)| (name.into(), value))
+            .into(),
+        },
         Body::AttributeUpdate { attribute: text.into(), old: name(text), new: name(text) },
     ];
     bodies.extend(TransferStage::ALL.map(|stage| Body::FileTransfer {

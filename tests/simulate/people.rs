@@ -37,6 +37,8 @@ pub(crate) enum Do {
     /// Gives the job other arguments and another image.
     Mend(&'static str),
     Command(&'static str),
+    /// Gives a command to every job that matches a constraint.
+    CommandAll(&'static str, &'static str),
     /// Deletes the job, with this propagation policy.
     Delete(&'static str),
     /// Deletes its pod, with a grace if need be.
@@ -160,12 +162,9 @@ impl World {
                 spec["image"] = json!("registry.example/sim:2");
                 spec["arguments"] = words.split(' ').collect();
             }),
-            Do::Command(verb) => {
-                person.commands += 1;
-                let name = format!("{}-command-{}", person.job, person.commands);
-                let key = Key::new(Kind::Command, NAMESPACE, &name);
-                let object = json!({ "metadata": {}, "spec": { "verb": verb, "job": person.job } });
-                self.write("person", |store| store.create(&key, object, &now)).map(drop)
+            Do::Command(verb) => self.command(person, json!({ "verb": verb, "job": person.job })),
+            Do::CommandAll(verb, constraint) => {
+                self.command(person, json!({ "verb": verb, "constraint": constraint }))
             }
             Do::Delete(policy) => {
                 let time = self.now();
@@ -210,6 +209,15 @@ impl World {
         if let Err(refused) = result {
             self.tell("person", &format!("is told: {}", refused.message));
         }
+    }
+
+    fn command(&mut self, person: &mut Person, spec: Value) -> Result<(), crate::refused::Refused> {
+        person.commands += 1;
+        let name = format!("{}-command-{}", person.job, person.commands);
+        let key = Key::new(Kind::Command, NAMESPACE, &name);
+        let object = json!({ "metadata": {}, "spec": spec });
+        let now = self.stamp();
+        self.write("person", |store| store.create(&key, object, &now)).map(drop)
     }
 
     fn edit(

@@ -1,6 +1,7 @@
 //! What people do with jobs: the plots that are played with every fault.
 
 use crate::{
+    REGRESSIONS,
     chance::Chance,
     people::{Do, Person, When},
 };
@@ -80,6 +81,15 @@ pub(crate) fn any(seed: u64) -> Scenario {
             _ => Do::Delete(if chance.one_in(2) { "Background" } else { "Foreground" }),
         };
         steps.push((wait, what));
+    }
+    // What the regressions found has to stay as it was.
+    let mut chance = Chance::of(seed, "constraints");
+    for (_, what) in steps.iter_mut().filter(|_| !REGRESSIONS.contains(&seed)) {
+        if let Do::Command(verb) = what
+            && chance.one_in(2)
+        {
+            *what = Do::CommandAll(verb, "JobStatus >= 1");
+        }
     }
     // In the end people care, and what can come to an end does.
     steps.push((When::After(60), Do::Quota(false)));
@@ -166,7 +176,7 @@ fn of_people() -> Vec<Scenario> {
     ]
 }
 
-/// What commands do to a job that runs; where they are not served yet, the store takes them and nobody answers.
+/// What commands do to a job that runs.
 fn of_commands() -> Vec<Scenario> {
     vec![
         scenario(
@@ -174,6 +184,17 @@ fn of_commands() -> Vec<Scenario> {
             vec![
                 submit("stay then exit 0 after 2"),
                 (When::Is("Running"), Do::Command("vacate")),
+                (When::Answered, Do::Nothing),
+                completed(),
+            ],
+        ),
+        scenario(
+            "held and released by constraints",
+            vec![
+                submit("stay then exit 0 after 2"),
+                (When::Is("Running"), Do::CommandAll("hold", "JobStatus == 2")),
+                (When::Answered, Do::Nothing),
+                held(Do::CommandAll("release", "HoldReasonCode == 1")),
                 (When::Answered, Do::Nothing),
                 completed(),
             ],

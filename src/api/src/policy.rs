@@ -101,6 +101,10 @@ pub struct Policy {
     #[schemars(length(max = 16))]
     #[x_kube(validation = Rule::new(rules::RETRY_MEMORY).message(rules::RETRY_MEMORY_MESSAGE))]
     pub retry_request_memory: Vec<Quantity>,
+    /// Attributes of the job that the log tells after each event, in an event 028 (`job_ad_information_attrs`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")))]
+    pub job_ad_information_attrs: Vec<String>,
 }
 
 /// How many procs a job has.

@@ -88,6 +88,16 @@ pub const SUB_PATH_MESSAGE: &str = "subPath must be relative and without '..'";
 pub const MOUNT_NAMES: &str = "!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.name))";
 pub const MOUNT_NAMES_MESSAGE: &str = "each of volumeMounts must name one of volumes";
 
+pub const COMMAND_JOB: &str = "has(self.job) != has(self.constraint)";
+pub const COMMAND_JOB_MESSAGE: &str = "give either 'job', the name of a job, or 'constraint', an expression that jobs of this namespace match ('true' for all)";
+pub const COMMAND_PROCS: &str = "!has(self.procs) || has(self.job)";
+pub const COMMAND_PROCS_MESSAGE: &str =
+    "procs are those of one 'job': with a constraint, write it as 'ProcId < 5'";
+pub const COMMAND_SUBCODE: &str = "!has(self.subcode) || self.verb == 'hold'";
+pub const COMMAND_SUBCODE_MESSAGE: &str = "subcode is for the verb 'hold' only";
+pub const COMMAND_PRIORITY: &str = "self.verb == 'prio' ? has(self.priority) != has(self.priorityChange) : !has(self.priority) && !has(self.priorityChange)";
+pub const COMMAND_PRIORITY_MESSAGE: &str = "the verb 'prio' needs either 'priority' (condor_prio -p) or 'priorityChange' (condor_prio +n, -n), and no other verb takes them";
+
 pub const JOB_NAME: &str = "self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')";
 pub const JOB_NAME_MESSAGE: &str = "metadata.name must be at most 63 lower-case letters, digits and '-', without dots, because pods are named after it";
 

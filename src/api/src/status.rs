@@ -136,6 +136,9 @@ pub struct ProcRecord {
     /// How often it was suspended (`TotalSuspensions`).
     #[serde(default, skip_serializing_if = "is_default")]
     pub total_suspensions: u32,
+    /// Its place among the procs of its namespace that wait, larger first (`JobPrio`).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub job_prio: i32,
     /// Of `retryRequestMemory`, how many values it has come to.
     #[serde(default, skip_serializing_if = "is_default")]
     pub memory_step: u32,

@@ -27,7 +27,7 @@ pub(crate) fn heed(work: &mut Work<'_>) -> Vec<Effect> {
     let mut noted: Vec<Answer> =
         work.noticed.commands.iter().filter(|answer| open.contains(&answer.uid)).cloned().collect();
     let mut effects = Vec::new();
-    let mut waits = false;
+    let (mut waits, mut news) = (false, false);
     for command in commands {
         let uid = uid(command);
         let known = noted.iter().find(|answer| answer.uid == uid).cloned();
@@ -36,12 +36,17 @@ pub(crate) fn heed(work: &mut Work<'_>) -> Vec<Effect> {
         let answer = known.or_else(|| {
             let answer = if waits { None } else { carry_out(work, command, &uid) };
             noted.extend(answer.clone());
+            news |= answer.is_some();
             answer
         });
         let Some(answer) = answer else {
             waits = true;
             continue;
         };
+        // What a constraint came to is summed up by whoever asked the jobs; it reads the notes.
+        if command.spec.constraint.is_some() {
+            continue;
+        }
         effects.push(Effect::Answer {
             name: command.metadata.name.clone().unwrap_or_default(),
             status: DockerUniverseCommandStatus {
@@ -49,11 +54,12 @@ pub(crate) fn heed(work: &mut Work<'_>) -> Vec<Effect> {
                 refused: answer.refused,
                 message: answer.message,
                 answered: Some(work.now()),
+                ..DockerUniverseCommandStatus::default()
             },
         });
     }
     // Answered commands leave with the next change, not with a write of their own.
-    if !effects.is_empty() {
+    if news || !effects.is_empty() {
         work.noticed.commands = noted;
     }
     effects
@@ -149,6 +155,14 @@ fn act(proc: &mut crate::life::Proc<'_>, command: &DockerUniverseCommand) -> (bo
         }
         (Verb::Release, ProcStatus::Idle | ProcStatus::Running | ProcStatus::Suspended) => {
             no("not held to be released")
+        }
+        (Verb::Prio, ProcStatus::Completed) => no("already completed"),
+        (Verb::Prio, ProcStatus::Removed) => no("already removed"),
+        (Verb::Prio, _) => {
+            let change = spec.priority_change.unwrap_or(0);
+            let prio = spec.priority.unwrap_or(proc.record.job_prio.saturating_add(change));
+            proc.prioritize(prio);
+            (true, format!("has priority {prio}"))
         }
         (Verb::Remove, _) => {
             proc.remove(&reason.map_or_else(|| hold::via("condor_rm", by), str::to_owned));

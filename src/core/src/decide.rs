@@ -5,7 +5,10 @@
 //! after it; one live pod a proc; nothing to do is no write at all.
 
 mod effects;
+mod selection;
 mod waits;
+
+pub use selection::select;
 
 use crate::{
     commands,
@@ -171,7 +174,9 @@ impl<'a> Work<'a> {
             requests: requests.and_then(|requests| requests.as_ref().ok()),
             now: self.observed.now,
         };
-        Some(act(&mut proc))
+        let done = act(&mut proc);
+        proc.inform();
+        Some(done)
     }
 
     #[allow(

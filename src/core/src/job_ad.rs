@@ -58,7 +58,7 @@ impl Subject<'_> {
         ad.insert("DockerImage", spec.image.as_str());
         ad.insert("Cmd", spec.executable.as_str());
         ad.insert("TotalSubmitProcs", i64::from(spec.total_procs()));
-        ad.insert("JobPrio", 0);
+        ad.insert("JobPrio", i64::from(self.record.job_prio));
         if let Some(name) = &spec.batch_name {
             ad.insert("JobBatchName", name.as_str());
         }

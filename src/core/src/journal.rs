@@ -32,11 +32,18 @@ pub(crate) struct Journal {
     alias: String,
     /// New events, in order.
     pub(crate) events: Vec<Event>,
+    /// How many of them have had the job's attributes told after them, where somebody wants that.
+    informed: usize,
 }
 
 impl Journal {
     pub(crate) fn new(cluster_id: i64, alias: String) -> Self {
-        Self { cluster: u32::try_from(cluster_id).unwrap_or(u32::MAX), alias, events: Vec::new() }
+        Self {
+            cluster: u32::try_from(cluster_id).unwrap_or(u32::MAX),
+            alias,
+            events: Vec::new(),
+            informed: 0,
+        }
     }
 
     /// Enough for one status.
@@ -49,6 +56,21 @@ impl Journal {
         // Clocks differ between nodes; a log's times do not go backwards.
         let time = self.events.last().map_or(time, |last| last.time.max(time));
         self.events.push(Event { job, time, body });
+    }
+
+    /// Whether there are events whose ad was not told.
+    pub(crate) fn has_news(&self) -> bool {
+        self.informed < self.events.len()
+    }
+
+    /// Puts an event 028 behind each event that has none.
+    pub(crate) fn inform(&mut self, information: impl Fn(&Event) -> Body) {
+        for event in self.events.split_off(self.informed) {
+            let Event { job, time, .. } = event;
+            let body = information(&event);
+            self.events.extend([event, Event { job, time, body }]);
+        }
+        self.informed = self.events.len();
     }
 
     pub(crate) fn submitted(&mut self, proc: u32, time: Timestamp) {
@@ -146,6 +168,13 @@ impl Journal {
 
     pub(crate) fn unsuspended(&mut self, proc: u32, time: Timestamp) {
         self.log(proc, time, Body::Unsuspended);
+    }
+
+    /// 033: a person changed an attribute.
+    pub(crate) fn updated(&mut self, proc: u32, time: Timestamp, name: &str, old: i32, new: i32) {
+        let attribute = Attribute::new(name);
+        let (old, new) = (Name::new(&old.to_string()), Name::new(&new.to_string()));
+        self.log(proc, time, Body::AttributeUpdate { attribute, old, new });
     }
 
     pub(crate) fn held(&mut self, proc: u32, time: Timestamp, hold: &Hold) {
@@ -359,6 +388,7 @@ fn mirror(body: &Body) -> Option<Effect> {
         | Body::ImageSize { .. }
         | Body::RemoteError { .. }
         | Body::Generic { .. }
+        | Body::JobAdInformation { .. }
         | Body::AttributeUpdate { .. }
         | Body::FileTransfer { .. } => None,
     }

@@ -4,6 +4,7 @@
 //! attempt that is over, and never names one that may still be alive.
 
 mod ends;
+mod information;
 mod policies;
 
 use crate::{
@@ -54,6 +55,7 @@ impl Proc<'_> {
             self.record.status = status;
             self.record.entered_status = Some(Time(at));
         }
+        self.inform();
     }
 
     /// A new proc: Idle, or submitted on hold.
@@ -144,6 +146,15 @@ impl Proc<'_> {
         self.journal.suspended(self.id, self.now, 1);
         self.record.total_suspensions += 1;
         self.enter(Cause::Suspended, self.now);
+    }
+
+    /// `condor_prio`.
+    pub(crate) fn prioritize(&mut self, prio: i32) {
+        if prio == self.record.job_prio {
+            return;
+        }
+        self.journal.updated(self.id, self.now, "JobPrio", self.record.job_prio, prio);
+        self.record.job_prio = prio;
     }
 
     /// Lets a suspended proc go on.

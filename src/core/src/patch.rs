@@ -3,14 +3,11 @@
 //! Invariant: applied to `before` it gives `after`, whatever fields are left out at any depth: what is absent now is named
 //! as null, for a merge patch leaves alone what it does not name. What is equal is not in it.
 
-use duj_api::DockerUniverseJobStatus;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// The patch of the field `status` of a job.
-pub fn of_status(
-    before: Option<&DockerUniverseJobStatus>,
-    after: &DockerUniverseJobStatus,
-) -> Value {
+/// The patch of the field `status` of a job or a command.
+pub fn of_status<S: Serialize>(before: Option<&S>, after: &S) -> Value {
     let value = |status| serde_json::to_value(status).unwrap_or_default();
     difference(&before.map(value).unwrap_or_default(), &value(after))
 }
@@ -31,7 +28,10 @@ fn difference(before: &Value, after: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use duj_api::status::{Answer, Noticed};
+    use duj_api::{
+        DockerUniverseJobStatus,
+        status::{Answer, Noticed},
+    };
     use proptest::prelude::*;
     use serde_json::json;
 

@@ -20,6 +20,8 @@ mod ends;
 mod evictions;
 #[path = "decide/holds.rs"]
 mod holds;
+#[path = "decide/information.rs"]
+mod information;
 #[path = "decide/leftovers.rs"]
 mod leftovers;
 #[path = "decide/many.rs"]

@@ -15,6 +15,7 @@ use crate::{
 use duj_api::{DockerUniverseJobStatus, condition::Reason, status::ProcStatus};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
+use std::cmp::Reverse;
 
 /// Changes of a job's status that may wait are written once in this time.
 const COALESCE: SignedDuration = SignedDuration::from_secs(1);
@@ -112,7 +113,9 @@ impl Work<'_> {
     }
 
     fn create_pods(&mut self) -> Vec<Effect> {
-        let ids: Vec<u32> = self.records.keys().copied().collect();
+        let mut ids: Vec<u32> = self.records.keys().copied().collect();
+        // `JobPrio`: the larger first, and of equals the earlier.
+        ids.sort_by_key(|id| Reverse(self.records[id].job_prio));
         ids.into_iter().filter_map(|id| self.create_pod(id)).collect()
     }
 

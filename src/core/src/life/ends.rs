@@ -135,7 +135,7 @@ impl Proc<'_> {
         self.record.hold = Some(held);
     }
 
-    fn end_of(&self, pod: &PodFacts) -> End {
+    pub(super) fn end_of(&self, pod: &PodFacts) -> End {
         let memory = self.requests.map_or(0, Requests::memory_mib);
         fate::of(pod, memory, self.requests.and_then(|requests| requests.disk_bytes))
     }

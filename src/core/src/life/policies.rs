@@ -49,7 +49,7 @@ impl Proc<'_> {
         subject.ad()
     }
 
-    pub(super) fn context(&self) -> Context {
+    pub(crate) fn context(&self) -> Context {
         // The same attempt gets the same random numbers, however often it is asked.
         let seed = (u64::from(self.id) << 32) | u64::from(self.record.attempt);
         Context { now: self.now, seed }

@@ -87,6 +87,8 @@ enum Phase {
 impl Phase {
     fn fault(self, body: &Body) -> Option<Fault> {
         match (self, body) {
+            // It follows each event, the last one too.
+            (Self::Ended, Body::JobAdInformation { .. }) => None,
             (Self::Ended, _) => Some(Fault::AfterEnd),
             (Self::Unknown, Body::Submit { .. }) => None,
             (Self::Unknown, _) => Some(Fault::NotSubmitted),

@@ -159,6 +159,12 @@ pub enum Body {
         /// The machine's name.
         startd: Name,
     },
+    /// 028: what its owner wants to know of the job at each event (`job_ad_information_attrs`).
+    JobAdInformation {
+        /// Attributes of the job and of the event before, and their values as `ClassAd` text; at least one. Strings come
+        /// from [`Line::quoted`].
+        attributes: BTreeMap<Attribute, Line>,
+    },
     /// 033: an attribute of the job was changed.
     AttributeUpdate {
         /// Which.
@@ -199,8 +205,36 @@ impl Body {
             Self::Disconnected { .. } => 22,
             Self::Reconnected { .. } => 23,
             Self::ReconnectFailed { .. } => 24,
+            Self::JobAdInformation { .. } => 28,
             Self::AttributeUpdate { .. } => 33,
             Self::FileTransfer { .. } => 40,
+        }
+    }
+
+    /// `HTCondor`'s names for the event (`ULogEventNumberNames`) and for its ad (`MyType`).
+    pub const fn names(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Submit { .. } => ("ULOG_SUBMIT", "SubmitEvent"),
+            Self::Execute { .. } => ("ULOG_EXECUTE", "ExecuteEvent"),
+            Self::Evicted(_) => ("ULOG_JOB_EVICTED", "JobEvictedEvent"),
+            Self::Terminated(_) => ("ULOG_JOB_TERMINATED", "JobTerminatedEvent"),
+            Self::ImageSize { .. } => ("ULOG_IMAGE_SIZE", "JobImageSizeEvent"),
+            Self::ShadowException { .. } => ("ULOG_SHADOW_EXCEPTION", "ShadowExceptionEvent"),
+            Self::Generic { .. } => ("ULOG_GENERIC", "GenericEvent"),
+            Self::Aborted { .. } => ("ULOG_JOB_ABORTED", "JobAbortedEvent"),
+            Self::Suspended { .. } => ("ULOG_JOB_SUSPENDED", "JobSuspendedEvent"),
+            Self::Unsuspended => ("ULOG_JOB_UNSUSPENDED", "JobUnsuspendedEvent"),
+            Self::Held { .. } => ("ULOG_JOB_HELD", "JobHeldEvent"),
+            Self::Released { .. } => ("ULOG_JOB_RELEASED", "JobReleaseEvent"),
+            Self::RemoteError { .. } => ("ULOG_REMOTE_ERROR", "RemoteErrorEvent"),
+            Self::Disconnected { .. } => ("ULOG_JOB_DISCONNECTED", "JobDisconnectedEvent"),
+            Self::Reconnected { .. } => ("ULOG_JOB_RECONNECTED", "JobReconnectedEvent"),
+            Self::ReconnectFailed { .. } => {
+                ("ULOG_JOB_RECONNECT_FAILED", "JobReconnectFailedEvent")
+            }
+            Self::JobAdInformation { .. } => ("ULOG_JOB_AD_INFORMATION", "JobAdInformationEvent"),
+            Self::AttributeUpdate { .. } => ("ULOG_ATTRIBUTE_UPDATE", "AttributeUpdateEvent"),
+            Self::FileTransfer { .. } => ("ULOG_FILE_TRANSFER", "FileTransferEvent"),
         }
     }
 

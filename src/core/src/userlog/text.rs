@@ -87,8 +87,8 @@ impl Name {
     }
 }
 
-/// The name of a `ClassAd` attribute or resource: letters, digits, `_` and `.`; compared and sorted
-/// without regard to case, as `HTCondor` does.
+/// The name of a `ClassAd` attribute or resource: letters, digits, `_` and, behind the first one, `.`; compared and sorted
+/// without regard to case, as `HTCondor` does. (A line that begins with `...` ends an event.)
 #[derive(Debug, Clone)]
 pub struct Attribute(Box<str>);
 
@@ -98,8 +98,11 @@ impl Attribute {
 
     /// Makes `text` an attribute name; any other character becomes `_`, and so does no text at all.
     pub fn new(text: &str) -> Self {
-        let legal = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' };
-        let name: String = text.trim().chars().take(Self::MAX_BYTES).map(legal).collect();
+        let legal = |(at, c): (usize, char)| {
+            if c.is_ascii_alphanumeric() || (c == '.' && at > 0) { c } else { '_' }
+        };
+        let characters = text.trim().chars().take(Self::MAX_BYTES);
+        let name: String = characters.enumerate().map(legal).collect();
         Self(if name.is_empty() { "_".into() } else { name.into() })
     }
 

@@ -96,6 +96,10 @@ fn body(f: &mut Formatter<'_>, body: &Body) -> fmt::Result {
             writeln!(f, "Job reconnection failed\n    {}", given(reason))?;
             writeln!(f, "    Can not reconnect to {}, rescheduling job", known(startd))
         }
+        Body::JobAdInformation { attributes } => {
+            f.write_str("Job ad information event triggered.\n")?;
+            attributes.iter().try_for_each(|(name, value)| writeln!(f, "{name} = {value}"))
+        }
         // HTCondor's reader loses the form without an old value, so there is always one.
         Body::AttributeUpdate { attribute, old, new } => {
             let value = |name| non_empty(name, "undefined");

@@ -1,6 +1,8 @@
 //! Commands: accepted or refused in `HTCondor`'s words, carried out once, in their order.
 
 use crate::{play::Play, stage::Fault};
+use duj_api::Verb;
+use duj_core::{classad::Expr, decide::select};
 use duj_protocol::Outcome;
 use serde_json::{Value, json};
 
@@ -259,4 +261,79 @@ fn a_vacated_pod_that_vanishes_was_still_vacated() {
     let log = play.status().user_log.unwrap().text;
     assert!(log.contains("Job was evicted. Code 1004 Subcode 0\n"), "{log}");
     assert!(log.contains("\tReason: via condor_vacate_job (by user alice)\n"), "{log}");
+}
+
+#[test]
+fn prio_changes_the_order_of_what_waits_and_is_logged() {
+    let mut play = Play::of(json!({ "hold": true, "queue": { "count": 3 } }));
+    play.scene("submitted on hold");
+    let answer = give(&mut play, "prio", json!({ "procs": "2", "priority": 10 }));
+    assert_eq!(answer, "+1 -0 Job 7.2 has priority 10");
+    let answer = give(&mut play, "prio", json!({ "procs": "1-2", "priorityChange": -4 }));
+    assert_eq!(answer, "+2 -0 Job 7.1 has priority -4; Job 7.2 has priority 6");
+    let answer = give(&mut play, "prio", json!({ "procs": "2", "priority": 6 }));
+    assert_eq!(answer, "+1 -0 Job 7.2 has priority 6");
+    let told: Vec<String> = play.events().iter().map(ToString::to_string).collect();
+    let changes: Vec<&str> = told
+        .iter()
+        .filter(|event| event.starts_with("033"))
+        .map(|event| event.lines().next().unwrap().split_once("Z ").unwrap().1)
+        .collect();
+    assert_eq!(
+        changes,
+        [
+            "Changing job attribute JobPrio from 0 to 10",
+            "Changing job attribute JobPrio from 0 to -4",
+            "Changing job attribute JobPrio from 10 to 6",
+        ],
+        "what stays as it was is no event"
+    );
+    play.edit(json!({ "hold": false }));
+    let made: Vec<String> =
+        play.scene("released").into_iter().filter(|deed| deed.starts_with("CreatePod")).collect();
+    let order: Vec<char> =
+        made.iter().map(|deed| deed.chars().nth_back(2).unwrap_or_default()).collect();
+    assert_eq!(order, ['2', '0', '1'], "{made:?}");
+}
+
+#[test]
+fn a_constraint_means_the_procs_whose_ads_make_it_true() {
+    let mut play = Play::of(json!({ "queue": { "count": 3 }, "batchName": "night" }));
+    play.scene("submitted");
+    play.pod_of(1).bind();
+    play.pod_of(1).run();
+    play.scene("one of three runs");
+    play.operator.look(&play.server);
+    let observed = play.operator.observed(play.now).unwrap();
+    for (verb, constraint, meant) in [
+        (Verb::Hold, "true", &[0, 1, 2][..]),
+        (Verb::Hold, "JobStatus == 2", &[1]),
+        (Verb::Hold, "ProcId", &[1, 2]),
+        (Verb::Hold, "JobBatchName == \"NIGHT\"", &[0, 1, 2]),
+        // As in HTCondor: undefined, an error and a text are no answer.
+        (Verb::Hold, "Nobody == 1", &[]),
+        (Verb::Hold, "1 / 0", &[]),
+        (Verb::Hold, "\"true\"", &[]),
+        // Who cannot be meant is not asked.
+        (Verb::Release, "true", &[]),
+        (Verb::Vacate, "true", &[1]),
+        (Verb::Suspend, "true", &[1]),
+        (Verb::Continue, "true", &[]),
+        (Verb::RemoveForced, "true", &[]),
+    ] {
+        let expression = Expr::parse(constraint).unwrap();
+        let found = select(&observed, &play.operator.settings, verb, &expression);
+        assert_eq!(found, meant, "{verb:?} {constraint}");
+    }
+}
+
+#[test]
+fn what_a_constraint_asked_for_is_noted_and_answered_by_nobody_here() {
+    let mut play = Play::running();
+    let name = send(&mut play, "hold", json!({ "constraint": "true" }));
+    play.scene("command by constraint");
+    play.is("Held 1/0 stopping", "Stopping", "0 1");
+    assert_eq!(answer(&play, &name), "no answer yet");
+    let noted = play.status().noticed.unwrap().commands;
+    assert_eq!((noted.len(), noted[0].accepted, noted[0].refused), (1, 1, 0));
 }

@@ -1,6 +1,6 @@
 //! What follows an event's header, by its number. Lines come without their line ends.
 
-use std::str::Lines;
+use std::{collections::BTreeMap, str::Lines};
 
 use super::Malformed;
 use crate::userlog::{
@@ -56,6 +56,14 @@ pub(super) fn parse(number: u16, title: &str, lines: Lines<'_>) -> Result<Body, 
         }
         21 => remote_error(rest, title),
         22..=24 => connection(rest, title),
+        28 => {
+            rest.after(title, "Job ad information event triggered.")?;
+            let attributes = rest.attributes();
+            if attributes.is_empty() {
+                return Err(rest.lacks("TriggerEventTypeNumber = 0"));
+            }
+            Ok(Body::JobAdInformation { attributes })
+        }
         33 => attribute_update(rest, title),
         40 => file_transfer(rest, title),
         number => Err(Malformed::Unknown(number)),
@@ -135,6 +143,12 @@ impl<'a> Rest<'a> {
         Ok(Exit::Signal { number, core })
     }
 
+    /// All that is left: `Name = value`, one a line.
+    fn attributes(&mut self) -> BTreeMap<Attribute, Line> {
+        let pairs = self.lines.by_ref().filter_map(|line| line.split_once(" = "));
+        pairs.map(|(name, value)| (Attribute::new(name), Line::new(value))).collect()
+    }
+
     fn resources(&mut self) -> ResourceTable {
         if !ResourceTable::is_banner(self.peek()) {
             return ResourceTable::default();
@@ -164,9 +178,7 @@ fn execute(rest: &mut Rest<'_>, title: &str) -> Result<Body, Malformed> {
         }
         None => Name::default(),
     };
-    let pairs = rest.lines.by_ref().filter_map(|line| line.split_once(" = "));
-    let properties = pairs.map(|(name, value)| (Attribute::new(name), Line::new(value))).collect();
-    Ok(Body::Execute { host, slot, properties })
+    Ok(Body::Execute { host, slot, properties: rest.attributes() })
 }
 
 fn evicted(rest: &mut Rest<'_>, title: &str) -> Result<Body, Malformed> {

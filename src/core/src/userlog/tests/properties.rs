@@ -193,6 +193,9 @@ fn body() -> impl Strategy<Value = Body> {
             }
         ),
         (line(), some_name()).prop_map(|(reason, startd)| Body::ReconnectFailed { reason, startd }),
+        vec((attribute(), some_line()), 1..4).prop_map(|attributes| {
+            Body::JobAdInformation { attributes: attributes.into_iter().collect() }
+        }),
         (attribute(), some_name(), some_name())
             .prop_map(|(attribute, old, new)| Body::AttributeUpdate { attribute, old, new }),
         (proptest::sample::select(&TransferStage::ALL[..]), option::of(any::<u64>()), name())
@@ -240,7 +243,15 @@ proptest! {
         prop_assert_eq!(lines.iter().filter(|line| line.trim() == "...").count(), 1);
         // More does not fit the buffer of `HTCondor`'s reader.
         prop_assert!(lines[0].len() < 1_023);
-        prop_assert!(lines[1..lines.len() - 1].iter().all(|line| line.starts_with(['\t', ' '])));
+        // Attributes of 028 are not indented: a name in front of ` = ` begins no event and ends none.
+        let is_attribute = |line: &str| {
+            let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+            let name = line.split_once(" = ").map(|(name, _)| name);
+            name.is_some_and(|name| name.chars().all(legal) && !name.starts_with('.'))
+        };
+        let ad = matches!(event.body, Body::JobAdInformation { .. });
+        let fits = |line: &&str| line.starts_with(['\t', ' ']) || (ad && is_attribute(line));
+        prop_assert!(lines[1..lines.len() - 1].iter().all(fits));
         prop_assert!(!text.chars().any(|c| c.is_control() && c != '\n' && c != '\t'));
         let reordered = text.contains(['\u{202e}', '\u{2066}']);
         prop_assert!(!reordered);
