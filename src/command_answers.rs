@@ -106,6 +106,6 @@ async fn look_at(
         answered: Some(Time(context.clock.now())),
         ..DockerUniverseCommandStatus::default()
     };
-    perform::answer(context, &place.namespace, &name, status).await?;
+    perform::answer(context, command, &status).await?;
     Ok(Progress::Answered)
 }

@@ -87,7 +87,7 @@ impl RollCall {
             return self.answer(context, command, status).await;
         }
         status.message = format!("jobs matching constraint ({constraint}) are being told");
-        perform::write_progress(context, command, &bounded(status)).await?;
+        perform::answer(context, command, &bounded(status)).await?;
         Ok(Progress::UnderWay)
     }
 
@@ -99,7 +99,7 @@ impl RollCall {
     ) -> Result<Progress, Error> {
         let answered = Some(Time(context.clock.now()));
         let status = DockerUniverseCommandStatus { answered, ..status };
-        perform::write_progress(context, command, &bounded(status)).await?;
+        perform::answer(context, command, &bounded(status)).await?;
         self.candidates.remove(&command.uid().unwrap_or_default());
         Ok(Progress::Answered)
     }
@@ -221,7 +221,7 @@ async fn is_there(
 
 fn bounded(mut status: DockerUniverseCommandStatus) -> DockerUniverseCommandStatus {
     if status.answered.is_none() {
-        status.message = Line::new(&status.message).as_str().to_owned();
+        status.message = Line::new(&status.message).to_string();
     }
     status
 }

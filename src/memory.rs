@@ -14,6 +14,8 @@ use std::{
 /// Memory of one job.
 #[derive(Clone, Debug, Default)]
 pub struct JobMemory {
+    /// The pods that an operator before this one made are known.
+    pub known: bool,
     /// The job as our last write returned it; the cache may be older.
     pub written: Option<Arc<DockerUniverseJob>>,
     /// The cluster id that a job without one will get.

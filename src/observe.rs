@@ -8,6 +8,7 @@ use crate::{
 };
 use duj_api::{
     DockerUniverseCommand, DockerUniverseJob, names,
+    policy::Policy,
     status::{ProcRecord, ProcStatus},
 };
 use duj_core::{facts::PodFacts, observed::Observed, procs};
@@ -24,11 +25,11 @@ pub async fn observe(context: &Context, cached: Arc<DockerUniverseJob>) -> Resul
             context.index.forget_pod(&uid, &name);
         }
     }
+    let commands = open_commands(&context.index, &job);
     let mut pods = context.index.pods(&uid);
-    pods.extend(missed(context, &job, &pods).await?);
+    pods.extend(missed(context, &job, &pods, !commands.is_empty()).await?);
     trouble::ask(context, &job, &mut pods, now).await;
     let fresh_cluster_id = fresh_cluster_id(context, &job, &pods, &uid).await?;
-    let commands = open_commands(&context.index, &job);
     let (refusal, uncommitted_since) =
         context.memory.of(&uid, |memory| (memory.refusal.clone(), memory.uncommitted_since));
     Ok(Observed {
@@ -59,23 +60,36 @@ pub fn known(context: &Context, cached: Arc<DockerUniverseJob>) -> Observed {
 }
 
 /// Pods that the committed status counts on and that no watch tells of: somebody may have taken their label off. A pod is
-/// believed to be gone, and another one made, only when the server itself says so.
+/// believed to be gone, and another one made, only when the server itself says so. What was made and not committed when this
+/// operator came is looked for once.
 async fn missed(
     context: &Context,
     job: &DockerUniverseJob,
     pods: &[PodFacts],
+    is_commanded: bool,
 ) -> Result<Vec<PodFacts>, Error> {
     let mut found = Vec::new();
-    let Some(status) = &job.status else { return Ok(found) };
     let uid = job.uid().unwrap_or_default();
-    for (proc, record) in procs::ungroup(&status.procs, job.spec.total_procs()) {
+    let known = context.memory.of(&uid, |memory| memory.known);
+    let records = match &job.status {
+        Some(status) => procs::ungroup(&status.procs, job.spec.total_procs()),
+        // Its first pod may be there before its first status; where nothing speaks against that pod it is made anew, which
+        // finds it.
+        None if job.spec.hold || is_commanded || job.spec.policy != Policy::default() => {
+            [(0, ProcRecord::default())].into()
+        }
+        None => return Ok(found),
+    };
+    for (proc, record) in records {
         let is_there = pods.iter().any(|pod| (pod.proc, pod.attempt) == (proc, record.attempt));
-        if is_there || !has_a_pod(&record) {
+        let may_have = !known && record.status == ProcStatus::Idle;
+        if is_there || !(may_have || has_a_pod(&record)) {
             continue;
         }
         let name = names::pod_name(&job.name_any(), &uid, proc, record.attempt);
         found.extend(perform::find_pod(context, job, &name).await?);
     }
+    context.memory.of(&uid, |memory| memory.known = true);
     Ok(found)
 }
 

@@ -21,7 +21,7 @@ use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The longest that one call may take.
@@ -86,7 +86,10 @@ pub async fn perform(
             release_pod(context, &namespace(job), &name, &uid).await?;
         }
         Effect::AppendPage(part) => userlog_pages::append(context, job, &part).await?,
-        Effect::Answer { name, status } => answer(context, &namespace(job), &name, status).await?,
+        Effect::Answer { name, version, status } => {
+            let status = patch::of_status(None, &status);
+            write_command_status(context, &namespace(job), &name, &version, status).await?;
+        }
         Effect::DeleteJob => delete_job(context, job).await?,
         Effect::Event { warning, reason, note } => {
             context.recorder.tell(job, warning, reason, note);
@@ -166,19 +169,21 @@ pub async fn release_pod(
     changed(released.map(|pod| heard(context, &pod)))
 }
 
-/// Writes the answer of a command, unless it has one.
-pub async fn answer(
+/// Writes the status of a command, unless somebody else wrote to it meanwhile, or made another one of its name: the API
+/// server does not compare the UID where only the status is patched, and versions are never used again.
+pub async fn write_command_status(
     context: &Context,
     namespace: &str,
     name: &str,
-    status: DockerUniverseCommandStatus,
+    version: &str,
+    status: Value,
 ) -> Result<(), Error> {
     let commands: Api<DockerUniverseCommand> = Api::namespaced(context.client.clone(), namespace);
     context.metrics.wrote(Verb::AnswerCommand);
-    let patch = Patch::Merge(json!({ "status": status }));
-    match call("answer a command", commands.patch_status(name, &PatchParams::default(), &patch))
-        .await
-    {
+    let patch =
+        Patch::Merge(json!({ "metadata": { "resourceVersion": version }, "status": status }));
+    let parameters = PatchParams::default();
+    match call("answer a command", commands.patch_status(name, &parameters, &patch)).await {
         Ok(command) => {
             context.index.insert_command(command);
             Ok(())
@@ -188,25 +193,16 @@ pub async fn answer(
     }
 }
 
-/// Writes how far a command by constraint has come, unless somebody else wrote meanwhile.
-pub async fn write_progress(
+/// Writes the status of a command of which this is known.
+pub async fn answer(
     context: &Context,
     command: &DockerUniverseCommand,
     status: &DockerUniverseCommandStatus,
 ) -> Result<(), Error> {
     let namespace = command.namespace().unwrap_or_default();
-    let commands: Api<DockerUniverseCommand> = Api::namespaced(context.client.clone(), &namespace);
-    context.metrics.wrote(Verb::AnswerCommand);
-    let patch = Patch::Merge(json!({
-        "metadata": { "resourceVersion": command.resource_version(), "uid": command.uid() },
-        "status": patch::of_status(command.status.as_ref(), status),
-    }));
-    let name = command.name_any();
-    let parameters = PatchParams::default();
-    let written = commands.patch_status(&name, &parameters, &patch);
-    changed(call("write how far a command has come", written).await.map(|command| {
-        context.index.insert_command(command);
-    }))
+    let version = command.resource_version().unwrap_or_default();
+    let status = patch::of_status(command.status.as_ref(), status);
+    write_command_status(context, &namespace, &command.name_any(), &version, status).await
 }
 
 /// Deletes a command whose answer has been there long enough.

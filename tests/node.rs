@@ -64,5 +64,8 @@ mod strangers;
 #[path = "node/refused.rs"]
 mod refused;
 
+#[path = "node/constraints.rs"]
+mod constraints;
+
 #[path = "node/policies.rs"]
 mod policies;

@@ -52,7 +52,7 @@ use scenarios::Scenario;
 use std::{fmt::Write as _, ops::Range, sync::LazyLock};
 
 /// Seeds of weather that once found a fault.
-const REGRESSIONS: &[u64] = &[52, 128, 150, 170, 207, 337, 406, 436];
+const REGRESSIONS: &[u64] = &[52, 128, 150, 170, 207, 337, 406, 436, 600];
 
 /// The seed by which scheduler and kubelet take their time where nothing else is to differ.
 const CALM: u64 = 1;

@@ -64,7 +64,7 @@ async fn status(world: &World, job: &str) -> DockerUniverseJobStatus {
 }
 
 /// Gives any command, and waits for its answer.
-async fn tell(world: &World, name: &str, spec: Value) -> DockerUniverseCommandStatus {
+pub(crate) async fn tell(world: &World, name: &str, spec: Value) -> DockerUniverseCommandStatus {
     let kind = json!({
         "apiVersion": "dockeruniverse.io/v1alpha1", "kind": "DockerUniverseCommand",
         "metadata": { "name": name }, "spec": spec,
@@ -73,7 +73,7 @@ async fn tell(world: &World, name: &str, spec: Value) -> DockerUniverseCommandSt
     let commands = world.api::<DockerUniverseCommand>();
     world
         .until(&format!("command '{name}' is answered"), || async {
-            commands.get(name).await.is_ok_and(|command| command.status.is_some())
+            commands.get(name).await.is_ok_and(|command| command.is_answered())
         })
         .await;
     commands.get(name).await.unwrap().status.unwrap()

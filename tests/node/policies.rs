@@ -40,7 +40,7 @@ async fn tell(world: &World, name: &str, verb: &str, procs: &str) -> String {
     let commands = world.api::<DockerUniverseCommand>();
     world
         .until(&format!("command '{name}' is answered"), || async {
-            commands.get(name).await.is_ok_and(|command| command.status.is_some())
+            commands.get(name).await.is_ok_and(|command| command.is_answered())
         })
         .await;
     commands.get(name).await.unwrap().status.unwrap().message

@@ -244,7 +244,8 @@ impl World {
         let begun = tokio::time::Instant::now();
         while begun.elapsed() < PATIENCE {
             let seen = commands.get_opt(&name).await.ok().flatten();
-            if let Some(status) = seen.and_then(|command| command.status) {
+            let answered = seen.filter(DockerUniverseCommand::is_answered);
+            if let Some(status) = answered.and_then(|command| command.status) {
                 return status;
             }
             tokio::time::sleep(LOOK_AGAIN).await;

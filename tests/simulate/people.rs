@@ -162,9 +162,9 @@ impl World {
                 spec["image"] = json!("registry.example/sim:2");
                 spec["arguments"] = words.split(' ').collect();
             }),
-            Do::Command(verb) => self.command(person, json!({ "verb": verb, "job": person.job })),
+            Do::Command(verb) => self.command(person, &json!({ "verb": verb, "job": person.job })),
             Do::CommandAll(verb, constraint) => {
-                self.command(person, json!({ "verb": verb, "constraint": constraint }))
+                self.command(person, &json!({ "verb": verb, "constraint": constraint }))
             }
             Do::Delete(policy) => {
                 let time = self.now();
@@ -211,7 +211,11 @@ impl World {
         }
     }
 
-    fn command(&mut self, person: &mut Person, spec: Value) -> Result<(), crate::refused::Refused> {
+    fn command(
+        &mut self,
+        person: &mut Person,
+        spec: &Value,
+    ) -> Result<(), crate::refused::Refused> {
         person.commands += 1;
         let name = format!("{}-command-{}", person.job, person.commands);
         let key = Key::new(Kind::Command, NAMESPACE, &name);

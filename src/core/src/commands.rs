@@ -49,6 +49,7 @@ pub(crate) fn heed(work: &mut Work<'_>) -> Vec<Effect> {
         }
         effects.push(Effect::Answer {
             name: command.metadata.name.clone().unwrap_or_default(),
+            version: command.metadata.resource_version.clone().unwrap_or_default(),
             status: DockerUniverseCommandStatus {
                 accepted: answer.accepted,
                 refused: answer.refused,
@@ -113,11 +114,11 @@ fn act(proc: &mut crate::life::Proc<'_>, command: &DockerUniverseCommand) -> (bo
     let reason = spec.reason.as_deref();
     let no = |words: &str| (false, words.to_owned());
     match (spec.verb, proc.record.status) {
-        (Verb::Hold | Verb::Release, ProcStatus::Completed) => no("already completed"),
+        (Verb::Hold | Verb::Release | Verb::Prio, ProcStatus::Completed) => no("already completed"),
         (Verb::Remove, ProcStatus::Completed) => {
             no("already completed: delete the job to forget it")
         }
-        (Verb::Hold | Verb::Release, ProcStatus::Removed) => no("already removed"),
+        (Verb::Hold | Verb::Release | Verb::Prio, ProcStatus::Removed) => no("already removed"),
         (Verb::Remove, ProcStatus::Removed) => no("already marked for removal"),
         (Verb::RemoveForced, ProcStatus::Removed) => {
             proc.forget();
@@ -156,8 +157,6 @@ fn act(proc: &mut crate::life::Proc<'_>, command: &DockerUniverseCommand) -> (bo
         (Verb::Release, ProcStatus::Idle | ProcStatus::Running | ProcStatus::Suspended) => {
             no("not held to be released")
         }
-        (Verb::Prio, ProcStatus::Completed) => no("already completed"),
-        (Verb::Prio, ProcStatus::Removed) => no("already removed"),
         (Verb::Prio, _) => {
             let change = spec.priority_change.unwrap_or(0);
             let prio = spec.priority.unwrap_or(proc.record.job_prio.saturating_add(change));

@@ -136,6 +136,8 @@ pub enum Effect {
     Answer {
         /// Its name.
         name: String,
+        /// The resource version that it was read at: another command of that name is not touched.
+        version: String,
         /// The answer.
         status: DockerUniverseCommandStatus,
     },

@@ -147,7 +147,7 @@ const SCENES: &[(&str, &[Step])] = &[
     ),
     ("many procs", &[step("many-procs.yaml", "many-procs", "Completed", &[("/exitCode", 0)])]),
     (
-        "commands: suspend and continue one proc, vacate both",
+        "commands: suspend and continue one proc, vacate both, hold by a constraint",
         &[
             step("pair.yaml", "pair", "Running", &[]),
             step("pair-suspend.yaml", "pair", "Running", &[]).but("1", "Suspended"),
@@ -158,6 +158,8 @@ const SCENES: &[(&str, &[Step])] = &[
                 "Running",
                 &[("/numVacates", 1), ("/numJobStarts", 2)],
             ),
+            step("pair-prio.yaml", "pair", "Running", &[("/jobPrio", 5)]),
+            step("hold-by-constraint.yaml", "pair", "Running", &[("/jobPrio", 5)]).but("1", "Held"),
             step("pair-remove.yaml", "pair", "Removed", &[]),
         ],
     ),

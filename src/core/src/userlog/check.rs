@@ -87,10 +87,11 @@ enum Phase {
 impl Phase {
     fn fault(self, body: &Body) -> Option<Fault> {
         match (self, body) {
-            // It follows each event, the last one too.
-            (Self::Ended, Body::JobAdInformation { .. }) => None,
+            // 028 follows each event, the last one too.
+            (Self::Ended, Body::JobAdInformation { .. }) | (Self::Unknown, Body::Submit { .. }) => {
+                None
+            }
             (Self::Ended, _) => Some(Fault::AfterEnd),
-            (Self::Unknown, Body::Submit { .. }) => None,
             (Self::Unknown, _) => Some(Fault::NotSubmitted),
             (_, Body::Submit { .. }) => Some(Fault::SubmittedTwice),
             (Self::Held, Body::Execute { .. }) => Some(Fault::ExecutesHeld),

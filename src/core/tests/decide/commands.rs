@@ -1,7 +1,7 @@
 //! Commands: accepted or refused in `HTCondor`'s words, carried out once, in their order.
 
 use crate::{play::Play, stage::Fault};
-use duj_api::Verb;
+use duj_api::{Verb, status::ProcStatus};
 use duj_core::{classad::Expr, decide::select};
 use duj_protocol::Outcome;
 use serde_json::{Value, json};
@@ -336,4 +336,18 @@ fn what_a_constraint_asked_for_is_noted_and_answered_by_nobody_here() {
     assert_eq!(answer(&play, &name), "no answer yet");
     let noted = play.status().noticed.unwrap().commands;
     assert_eq!((noted.len(), noted[0].accepted, noted[0].refused), (1, 1, 0));
+}
+
+#[test]
+fn an_answer_is_for_the_command_that_was_read_and_no_other_of_its_name() {
+    let mut play = Play::running();
+    let name = send(&mut play, "suspend", json!({}));
+    play.operator.look(&play.server);
+    let (now, spec) = (play.now, json!({ "verb": "hold", "job": "hello" }));
+    play.server.replace_command(&name, spec, now);
+    let _ = play.operator.reconcile(&mut play.server, now, &mut || Fault::None);
+    assert_eq!(play.record().status, ProcStatus::Suspended, "the first one was carried out");
+    assert_eq!(answer(&play, &name), "no answer yet");
+    play.scene("the other one is seen");
+    assert_eq!(answer(&play, &name), "+1 -0 Job 7.0 held");
 }

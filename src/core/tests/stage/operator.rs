@@ -151,8 +151,8 @@ impl Operator {
             Effect::AppendPage(part) => {
                 request(fault, || server.append_page(&part)).ok_or(Interrupted)?;
             }
-            Effect::Answer { name, status } => {
-                request(fault, || server.answer(&name, status)).ok_or(Interrupted)?;
+            Effect::Answer { name, version, status } => {
+                request(fault, || server.answer(&name, &version, status)).ok_or(Interrupted)?;
             }
             Effect::DeleteJob => request(fault, || server.delete_job(now)).ok_or(Interrupted)?,
             Effect::Event { .. } => {}

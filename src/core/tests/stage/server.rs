@@ -207,7 +207,10 @@ impl Server {
         let command: DockerUniverseCommand = serde_json::from_value(json!({
             "apiVersion": "dockeruniverse.io/v1alpha1",
             "kind": "DockerUniverseCommand",
-            "metadata": { "name": name, "namespace": "physics", "uid": name, "creationTimestamp": Time(now) },
+            "metadata": {
+                "name": name, "namespace": "physics", "uid": name, "resourceVersion": version,
+                "creationTimestamp": Time(now),
+            },
             "spec": spec,
         }))
         .unwrap();
@@ -215,12 +218,27 @@ impl Server {
         name
     }
 
-    pub(crate) fn answer(&mut self, name: &str, status: DockerUniverseCommandStatus) {
-        self.version += 1;
-        if let Some(command) =
-            self.commands.get_mut(name).filter(|command| command.status.is_none())
-        {
+    /// Somebody deletes a command and makes another one of its name.
+    pub(crate) fn replace_command(&mut self, name: &str, spec: Value, now: Timestamp) {
+        let made = self.command(spec, now);
+        let mut command = self.commands.remove(&made).unwrap();
+        command.metadata.name = Some(name.to_owned());
+        self.commands.insert(name.to_owned(), command);
+    }
+
+    pub(crate) fn answer(
+        &mut self,
+        name: &str,
+        version: &str,
+        status: DockerUniverseCommandStatus,
+    ) {
+        let is_it = |command: &&mut DockerUniverseCommand| {
+            command.metadata.resource_version.as_deref() == Some(version)
+        };
+        if let Some(command) = self.commands.get_mut(name).filter(is_it) {
             command.status = Some(status);
+            self.version += 1;
+            command.metadata.resource_version = Some(self.version.to_string());
         }
     }
 }
