@@ -152,6 +152,24 @@ fn a_job_that_runs_too_long_is_held() {
     assert_eq!(play.hold().reason, "The job exceeded allowed job duration of 1:00:00");
 }
 
+/// As `HTCondor` counts: from the start of the execution, in Running and Suspended.
+#[test]
+fn the_time_of_a_suspension_counts() {
+    let mut play = running(json!({ "allowedExecuteDuration": 60 }));
+    let since = play.pod().running_since().unwrap();
+    let now = play.now;
+    play.server.command(json!({ "verb": "suspend", "job": "hello" }), now);
+    play.scene("suspended");
+    play.is("Suspended", "Suspended", "0 1 10");
+    play.now = since + SignedDuration::from_secs(60);
+    assert!(play.scene("the last second").is_empty());
+    play.wait(1);
+    play.scene("one more");
+    play.is("Held 47/0 stopping", "Stopping", "0 1 10");
+    let suspended = play.now.duration_since(now).as_secs();
+    assert_eq!(i64::from(play.record().suspension_time), suspended);
+}
+
 #[test]
 fn periodic_policies_act_at_their_time() {
     let mut play = running(json!({
