@@ -8,7 +8,7 @@ use crate::{
 use duj_api::names;
 use duj_core::userlog::{self, Body, Event, Expect, Fault};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The largest status, in bytes (I15).
 const LARGEST_STATUS: usize = 256 * 1024;
@@ -19,6 +19,8 @@ pub(crate) struct Witness {
     pub(crate) violations: Vec<String>,
     /// How often a pod of this name was made.
     pub(crate) made: BTreeMap<String, u32>,
+    /// Pods that a node was given: what ran there may not run again under this name.
+    bound: BTreeSet<String>,
     /// By the job's UID.
     jobs: BTreeMap<String, Seen>,
 }
@@ -40,13 +42,19 @@ impl Witness {
             (Kind::Pod, None, Some(pod)) => {
                 let made = world.witness.made.entry(change.key.name.clone()).or_default();
                 *made += 1;
-                if *made > 1 {
+                // Of two operators one may take back what never had a node, and the other one make it anew.
+                if world.witness.bound.contains(&change.key.name) {
                     wrong.push(format!("I1: {} is made for the {made}th time", change.key));
                 }
                 wrong.extend(one_live_pod(world, change));
                 wrong.extend(no_result_is_lost(world, pod));
             }
-            (Kind::Pod, Some(_), Some(pod)) => note_result(world, pod),
+            (Kind::Pod, Some(_), Some(pod)) => {
+                if pod["spec"]["nodeName"].is_string() {
+                    world.witness.bound.insert(change.key.name.clone());
+                }
+                note_result(world, pod);
+            }
             (Kind::Job, Some(_), Some(job)) => {
                 let seen = world.witness.jobs.entry(uid(job)).or_default();
                 if seen.status != job["status"] {

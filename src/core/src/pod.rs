@@ -67,10 +67,11 @@ pub fn pod_for(
     let security = security_context(spec, settings)?;
     let name = job.metadata.name.as_deref().unwrap_or_default();
     let uid = job.metadata.uid.as_deref().unwrap_or_default();
+    let pod = names::pod_name(name, uid, attempt.proc, attempt.number);
     let scheduling = spec.scheduling.clone().unwrap_or_default();
     let grace = max_vacate_time(spec, settings) + GRACE_MARGIN;
     Ok(Pod {
-        metadata: metadata(job, name, uid, attempt),
+        metadata: metadata(job, &pod, attempt),
         spec: Some(PodSpec {
             restart_policy: Some("Never".into()),
             hostname: Some(format!("htcjob{}-{}", attempt.cluster_id, attempt.proc)),
@@ -82,7 +83,7 @@ pub fn pod_for(
             security_context: Some(security),
             init_containers: (attempt.delivery == Delivery::InitContainer)
                 .then(|| vec![prepare_container(settings)]),
-            containers: vec![job_container(spec, settings, &requests, attempt)],
+            containers: vec![job_container(spec, settings, &requests, attempt, &pod)],
             volumes: Some(volumes(spec, settings, &requests, attempt.delivery)),
             node_selector: Some(scheduling.node_selector).filter(|map| !map.is_empty()),
             affinity: scheduling.affinity,
@@ -103,7 +104,9 @@ pub fn max_vacate_time(spec: &DockerUniverseJobSpec, settings: &Settings) -> i64
     spec.max_vacate_time.unwrap_or(settings.default_max_vacate_time).max(0)
 }
 
-fn metadata(job: &DockerUniverseJob, name: &str, uid: &str, attempt: Attempt) -> ObjectMeta {
+fn metadata(job: &DockerUniverseJob, pod: &str, attempt: Attempt) -> ObjectMeta {
+    let name = job.metadata.name.as_deref().unwrap_or_default();
+    let uid = job.metadata.uid.as_deref().unwrap_or_default();
     let Attempt { cluster_id, proc, number, .. } = attempt;
     let labels = [
         (names::LABEL_MANAGED_BY, names::MANAGED_BY.to_owned()),
@@ -121,7 +124,7 @@ fn metadata(job: &DockerUniverseJob, name: &str, uid: &str, attempt: Attempt) ->
         pairs.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect::<BTreeMap<_, _>>()
     };
     ObjectMeta {
-        name: Some(names::pod_name(name, uid, proc, number)),
+        name: Some(pod.to_owned()),
         namespace: job.metadata.namespace.clone(),
         labels: Some(map(&labels)),
         annotations: Some(map(&annotations)),
@@ -215,6 +218,7 @@ fn job_container(
     settings: &Settings,
     requests: &Requests,
     attempt: Attempt,
+    pod: &str,
 ) -> Container {
     let mut mounts = vec![
         mount(names::VOLUME_SCRATCH, names::SCRATCH_MOUNT),
@@ -234,7 +238,7 @@ fn job_container(
         image_pull_policy: spec.image_pull_policy.map(|policy| policy.as_str().to_owned()),
         command: Some(vec![names::STARTER.into()]),
         args: Some(starter_arguments(spec, settings, requests, attempt)),
-        env: Some(environment::of(spec, requests, attempt)),
+        env: Some(environment::of(spec, requests, attempt, pod)),
         resources: Some(requests.resources()),
         volume_mounts: Some(mounts),
         security_context: Some(container_security()),
@@ -260,7 +264,13 @@ fn starter_arguments(
         VAR_TMP.into(),
         flags::CONTROL.into(),
         names::CONTROL_MOUNT.into(),
+        flags::THREADS.into(),
+        requests.threads().to_string(),
     ];
+    let given = environment::given(spec);
+    if !given.is_empty() {
+        arguments.extend([flags::GIVEN.into(), given.join(",")]);
+    }
     if let Some(signal) = spec.kill_sig.filter(|signal| *signal != Signal::default()) {
         arguments.extend([flags::KILL_SIGNAL.into(), signal.name().into()]);
     }

@@ -30,6 +30,12 @@ pub mod flags {
     pub const MAX_VACATE_TIME: &str = "--max-vacate-time";
     /// Where the termination message goes; the kubelet's default is `/dev/termination-log`.
     pub const RECORD: &str = "--record";
+    /// What the thread-count variables say ([`environment::THREAD_COUNTS`]); without it they are not set.
+    pub const THREADS: &str = "--threads";
+    /// Names of variables that the user gave, separated by commas, of those that are set only where the user did not
+    /// ([`environment::THREAD_COUNTS`], [`environment::PLACES`]): the container's environment does not tell what is
+    /// the user's and what the image's, which does not count.
+    pub const GIVEN: &str = "--given";
     /// The directory of the [`control`](crate::control) files, absolute; without it there are none.
     pub const CONTROL: &str = "--control";
     /// Seconds for which a lease's token is good, at least 1, counted from when the starter first sees it;
@@ -55,8 +61,30 @@ pub mod control {
     pub const MAX_BYTES: u64 = 256;
 }
 
-/// Environment variables that carry text to the starter and are removed before the user's command starts.
+/// Environment variables that carry text to the starter and are removed before the user's command starts, and those that
+/// the starter sets for the command (`HTCondor`'s §2.3). A pod that named each of these would be half as large again,
+/// and every write to it is paid by the whole cluster.
 pub mod environment {
+    /// Variables that tell libraries how many threads to start (`STARTER_NUM_THREADS_ENV_VARS`).
+    pub const THREAD_COUNTS: [&str; 12] = [
+        "OMP_NUM_THREADS",
+        "CUBACORES",
+        "GOMAXPROCS",
+        "JULIA_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "OMP_THREAD_LIMIT",
+        "OPENBLAS_NUM_THREADS",
+        "PYTHON_CPU_COUNT",
+        "ROOT_MAX_THREADS",
+        "TF_LOOP_PARALLEL_ITERATIONS",
+        "TF_NUM_THREADS",
+    ];
+    /// Variables that name the scratch directory where the user gave nothing else.
+    pub const PLACES: [&str; 3] = ["HOME", "APPTAINER_CACHEDIR", "SINGULARITY_CACHEDIR"];
+    /// Variables that always name it.
+    pub const SCRATCH: [&str; 5] =
+        ["_CONDOR_SCRATCH_DIR", "_CONDOR_JOB_IWD", "TMPDIR", "TEMP", "TMP"];
     /// Every variable whose name begins so is the operator's own, and is removed too.
     pub const PREFIX: &str = "_DOCKER_UNIVERSE_";
     /// Content of `.job.ad` in the scratch directory (a ClassAd in plain text).

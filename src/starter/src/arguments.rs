@@ -17,6 +17,7 @@ pub(crate) const USAGE: &str = "\
 usage: starter run --scratch <directory> [--also-count <directory>]... [--disk-limit <bytes>]
                    [--kill-sig <signal>] [--max-vacate-time <seconds>] [--record <file>]
                    [--control <directory> [--lease-duration <seconds>]]
+                   [--threads <number>] [--given <name>[,<name>]...]
                    -- <executable> [arguments]
        starter install <file>";
 
@@ -24,7 +25,7 @@ usage: starter run --scratch <directory> [--also-count <directory>]... [--disk-l
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Invocation {
     /// Start a command.
-    Run(Settings),
+    Run(Box<Settings>),
     /// Copy the starter's own binary to this file.
     Install(PathBuf),
     /// Print the usage.
@@ -50,6 +51,10 @@ pub(crate) struct Settings {
     pub(crate) record: Option<PathBuf>,
     /// Where the operator speaks to the job while it runs.
     pub(crate) control: Option<ControlSettings>,
+    /// What the thread-count variables say.
+    pub(crate) threads: Option<u64>,
+    /// Variables that the user gave, of those that are set only where the user did not.
+    pub(crate) given: Vec<String>,
     /// Name or path of the user's executable.
     pub(crate) executable: OsString,
     /// Its arguments, without itself.
@@ -96,7 +101,9 @@ fn parse_words(
 ) -> Result<Invocation, String> {
     let subcommand = words.next().ok_or("a subcommand is missing: write 'run' or 'install'")?;
     match subcommand.to_str() {
-        Some(flags::RUN) => parse_run(words, record).map(Invocation::Run),
+        Some(flags::RUN) => {
+            parse_run(words, record).map(|settings| Invocation::Run(Box::new(settings)))
+        }
         Some(flags::INSTALL) => match (words.next(), words.next()) {
             (Some(target), None) if !target.is_empty() => Ok(Invocation::Install(target.into())),
             _ => Err("'install' takes the file to write and nothing else".into()),
@@ -121,6 +128,7 @@ fn parse_run(
     let mut max_vacate_time = None;
     let mut directory = None;
     let mut lease_duration = None;
+    let (mut threads, mut given) = (None, Vec::new());
     loop {
         let flag = words.next().ok_or("'--' and the executable are missing")?;
         if flag == "--" {
@@ -142,6 +150,10 @@ fn parse_run(
             flags::LEASE_DURATION => {
                 lease_duration = Some(Duration::from_secs(number(&name, &value()?)?));
             }
+            flags::THREADS => threads = Some(number(&name, &value()?)?),
+            flags::GIVEN => {
+                given = value()?.to_string_lossy().split(',').map(str::to_owned).collect();
+            }
             _ => return Err(format!("unknown flag '{name}' before '--'")),
         }
     }
@@ -156,6 +168,8 @@ fn parse_run(
         max_vacate_time,
         record: record.clone(),
         control: control(directory, lease_duration, max_vacate_time)?,
+        threads,
+        given,
         executable,
         arguments: words.collect(),
     })
@@ -229,7 +243,7 @@ mod tests {
     fn a_full_command_line_is_understood() {
         let line = "run --scratch /scratch/work --also-count /tmp --also-count /var/tmp --disk-limit 5000 \
                     --kill-sig SIGUSR1 --max-vacate-time 600 --record /r --control /c \
-                    --lease-duration 40 -- sleep --scratch 3";
+                    --lease-duration 40 --threads 4 --given HOME,TF_NUM_THREADS -- sleep --scratch 3";
         let expected = Settings {
             scratch: "/scratch/work".into(),
             also_counted: vec!["/tmp".into(), "/var/tmp".into()],
@@ -241,10 +255,12 @@ mod tests {
                 directory: "/c".into(),
                 lease_duration: Some(Duration::from_secs(40)),
             }),
+            threads: Some(4),
+            given: vec!["HOME".into(), "TF_NUM_THREADS".into()],
             executable: "sleep".into(),
             arguments: vec!["--scratch".into(), "3".into()],
         };
-        assert_eq!(parsed(line), Ok(Invocation::Run(expected)));
+        assert_eq!(parsed(line), Ok(Invocation::Run(Box::new(expected))));
     }
 
     #[test]
@@ -257,7 +273,8 @@ mod tests {
             (settings.disk_limit, settings.max_vacate_time, settings.record),
             (None, None, None)
         );
-        assert_eq!(settings.control, None);
+        assert_eq!((settings.control, settings.threads), (None, None));
+        assert!(settings.given.is_empty());
     }
 
     #[test]
@@ -303,6 +320,7 @@ mod tests {
                 "at least 1 second",
             ),
             ("run --lease-duration -1 -- sleep", "not '-1'"),
+            ("run --threads many -- sleep", "not 'many'"),
         ] {
             let error = parsed(line).unwrap_err();
             assert!(error.message.contains(part), "'{line}' gave '{}'", error.message);

@@ -15,6 +15,7 @@ mod cgroup;
 mod clock;
 mod control;
 mod disk;
+mod environment;
 mod executable;
 mod install;
 mod launch;

@@ -12,6 +12,7 @@ use crate::{
     cgroup::{self, Cgroup},
     clock::now_ms,
     disk::DiskWatch,
+    environment,
     executable::{Fault, errno_of, explain, locate},
     launch,
     meter::Meter,
@@ -62,8 +63,9 @@ fn start(settings: &Settings, termination: &mut Termination) -> Result<Watch, No
         message: format!("could not block the starter's signals: {error}"),
         exit_code: EXIT_STARTER,
     })?;
-    let mut environment: Vec<(OsString, OsString)> = std::env::vars_os().collect();
-    let ads = scratch::take_ads(&mut environment);
+    let container: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    let ads = scratch::ads(&container);
+    let environment = environment::of_command(container, settings);
     let unprepared = |path: &Path, error: &io::Error| NotStarted {
         errno: errno_of(error) as i32,
         message: format!(

@@ -16,9 +16,14 @@ use std::{
 use duj_protocol::environment;
 use nix::errno::Errno;
 
+/// The file with the job's ad, in the scratch directory.
+pub(crate) const JOB_AD: &str = ".job.ad";
+/// The file with the machine's.
+pub(crate) const MACHINE_AD: &str = ".machine.ad";
+
 /// The variables that carry an ad, and the file each goes to.
 const ADS: [(&str, &str); 2] =
-    [(environment::JOB_AD, ".job.ad"), (environment::MACHINE_AD, ".machine.ad")];
+    [(environment::JOB_AD, JOB_AD), (environment::MACHINE_AD, MACHINE_AD)];
 
 /// Something below the scratch directory could not be made.
 #[derive(Debug)]
@@ -41,19 +46,11 @@ pub(crate) fn prepare(scratch: &Path, ads: &[(&'static str, OsString)]) -> Resul
     std::env::set_current_dir(scratch).map_err(failed(scratch))
 }
 
-/// Takes the variables meant for the starter out of the environment. The rest is the command's.
-pub(crate) fn take_ads(variables: &mut Vec<(OsString, OsString)>) -> Vec<(&'static str, OsString)> {
-    let mut ads = Vec::new();
-    variables.retain_mut(|(name, value)| {
-        if !name.as_bytes().starts_with(environment::PREFIX.as_bytes()) {
-            return true;
-        }
-        if let Some((_, file)) = ADS.iter().find(|(variable, _)| name == variable) {
-            ads.push((*file, std::mem::take(value)));
-        }
-        false
-    });
-    ads
+/// The ads among the container's variables, with the file that each goes to.
+pub(crate) fn ads(variables: &[(OsString, OsString)]) -> Vec<(&'static str, OsString)> {
+    let value = |wanted: &str| variables.iter().find(|(name, _)| name == wanted);
+    let ads = ADS.iter().filter_map(|(variable, file)| Some((*file, value(variable)?.1.clone())));
+    ads.collect()
 }
 
 /// A directory that is there is kept with its mode: it may be a volume of its own.
@@ -91,16 +88,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ads_are_taken_and_the_rest_is_left() {
-        let mut environment = vec![
+    fn each_ad_has_its_file() {
+        let variables: Vec<(OsString, OsString)> = vec![
             ("A".into(), "1".into()),
             (environment::MACHINE_AD.into(), "Cpus = 1".into()),
             (environment::JOB_AD.into(), "ClusterId = 5".into()),
-            ("_DOCKER_UNIVERSE_NODE".into(), "the slot's name is made of it".into()),
         ];
-        let ads = take_ads(&mut environment);
-        assert_eq!(ads, [(".machine.ad", "Cpus = 1".into()), (".job.ad", "ClusterId = 5".into())]);
-        let names: Vec<_> = environment.into_iter().map(|(name, _)| name).collect();
-        assert_eq!(names, ["A"]);
+        let expected = [(".job.ad", "ClusterId = 5".into()), (".machine.ad", "Cpus = 1".into())];
+        assert_eq!(ads(&variables), expected);
+        assert!(ads(&[]).is_empty());
     }
 }

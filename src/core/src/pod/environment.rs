@@ -1,4 +1,5 @@
-//! The job's environment: the user's variables, then `HTCondor`'s (its §2.3: the later win), which the schema keeps apart.
+//! The job's environment: the user's variables, and those of `HTCondor`'s (its §2.3) that only the operator and the kubelet
+//! know. The starter sets the others.
 //!
 //! Invariant: no value is expanded by the kubelet but the ones written here for it.
 
@@ -10,60 +11,33 @@ use k8s_openapi::api::core::v1::{
 };
 use std::fmt::Write as _;
 
-/// Variables that tell libraries how many threads to start (`STARTER_NUM_THREADS_ENV_VARS`), set where the user did not.
-const THREAD_COUNTS: [&str; 12] = [
-    "OMP_NUM_THREADS",
-    "CUBACORES",
-    "GOMAXPROCS",
-    "JULIA_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "OMP_THREAD_LIMIT",
-    "OPENBLAS_NUM_THREADS",
-    "PYTHON_CPU_COUNT",
-    "ROOT_MAX_THREADS",
-    "TF_LOOP_PARALLEL_ITERATIONS",
-    "TF_NUM_THREADS",
-];
-
-/// The name by which the kubelet hands the node's name to [`slot`]; the starter takes it out again.
+/// The name by which the kubelet hands the node's name to `_CONDOR_SLOT`; the starter takes it out again.
 const NODE: &str = "_DOCKER_UNIVERSE_NODE";
-/// As [`NODE`], for the pod's name.
-const POD: &str = "_DOCKER_UNIVERSE_POD";
 
-/// The whole environment of container `job`.
+/// The environment of container `job`, as far as the starter does not set it. `pod` is the pod's name.
 pub(super) fn of(
     spec: &DockerUniverseJobSpec,
     requests: &Requests,
     attempt: Attempt,
+    pod: &str,
 ) -> Vec<EnvVar> {
     let mut variables: Vec<EnvVar> =
         spec.environment.iter().map(|variable| user_variable(variable, attempt)).collect();
-    let given = |name: &str| spec.environment.iter().any(|variable| variable.name == name);
-    for name in ["HOME", "APPTAINER_CACHEDIR", "SINGULARITY_CACHEDIR"] {
-        if !given(name) {
-            variables.push(plain(name, names::SCRATCH));
-        }
-    }
-    let threads = requests.threads().to_string();
-    variables
-        .extend(THREAD_COUNTS.iter().filter(|name| !given(name)).map(|name| plain(name, &threads)));
     variables.extend([
-        plain("BATCH_SYSTEM", "HTCondor"),
-        plain("_CONDOR_SCRATCH_DIR", names::SCRATCH),
-        plain("TMPDIR", names::SCRATCH),
-        plain("TEMP", names::SCRATCH),
-        plain("TMP", names::SCRATCH),
-        plain("_CONDOR_JOB_IWD", names::SCRATCH),
-        plain("_CONDOR_JOB_AD", &format!("{}/.job.ad", names::SCRATCH)),
-        plain("_CONDOR_MACHINE_AD", &format!("{}/.machine.ad", names::SCRATCH)),
-        field(POD, "metadata.name"),
         field(NODE, "spec.nodeName"),
-        plain("_CONDOR_SLOT", &format!("$({POD})@$({NODE})")),
+        plain("_CONDOR_SLOT", &format!("{pod}@$({NODE})")),
         plain(protocol::JOB_AD, &job_ad(spec, requests, attempt)),
         plain(protocol::MACHINE_AD, &machine_ad(requests)),
     ]);
     variables
+}
+
+/// What the user gave of the variables that the starter sets only where the user did not.
+pub(super) fn given(spec: &DockerUniverseJobSpec) -> Vec<&str> {
+    let given = spec.environment.iter().map(|variable| variable.name.as_str());
+    given
+        .filter(|name| protocol::THREAD_COUNTS.contains(name) || protocol::PLACES.contains(name))
+        .collect()
 }
 
 fn plain(name: &str, value: &str) -> EnvVar {
