@@ -27,8 +27,8 @@ async fn exit_codes_are_the_jobs_own() {
         let status = world.job(&name).await.status.unwrap();
         assert_eq!(event_numbers(&status), [0, 1, 6, 5]);
         assert_eq!(condition(&status, "Finished"), Some("True"));
-        assert_eq!(condition(&status, "Complete"), Some(if code == 0 { "True" } else { "False" }));
-        assert_eq!(condition(&status, "Failed"), Some(if code == 0 { "False" } else { "True" }));
+        assert_eq!(condition(&status, "Complete"), (code == 0).then_some("True"));
+        assert_eq!(condition(&status, "Failed"), (code != 0).then_some("True"));
         assert_eq!(condition(&status, "Reconciling"), None);
         assert_eq!(condition(&status, "Stalled"), (code != 0).then_some("True"));
     }

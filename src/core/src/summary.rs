@@ -231,9 +231,10 @@ fn conditions(
     .into_iter()
     .filter_map(|(type_, holds)| {
         let known = committed.iter().find(|condition| condition.type_ == type_);
-        // Reconciling and Stalled are abnormal-true: absent when fine, for kstatus.
+        // Reconciling and Stalled are abnormal-true: absent when fine, for kstatus. The others appear when they become true,
+        // as those of a batch/v1 Job do, and tell later that they are so no more.
         let optional = type_ == condition::RECONCILING || type_ == condition::STALLED;
-        if optional && !holds {
+        if !holds && (optional || known.is_none()) {
             return None;
         }
         let status = if holds { "True" } else { "False" };

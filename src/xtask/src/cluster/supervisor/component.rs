@@ -242,6 +242,8 @@ fn spawn(command: &[String], state: &Path, log: File) -> anyhow::Result<Pid> {
         .env("PATH", format!("{}:{SYSTEM_PATH}", state.join("bin").display()))
         .env("HOME", state.join("run"))
         .env("TMPDIR", state.join("tmp"))
+        // All of it is written in Go. Memory is what such a machine has, and processors what it lacks.
+        .env("GOGC", "400")
         .current_dir(state)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
