@@ -3,15 +3,15 @@
 
 use crate::{
     oracle::read_with_htcondor,
-    people::{UNTIL_KNOCK, knock_at},
+    people::{self, UNTIL_KNOCK, knock_at},
     world::{World, event_numbers, proc, script},
 };
-use duj_api::{DockerUniverseCommand, names, status::ProcStatus};
+use duj_api::{names, status::ProcStatus};
 use duj_core::{procs, userlog};
 use flate2::read::MultiGzDecoder;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{collections::BTreeMap, io::Read as _};
 
 /// The events of a log, by proc, without those that only measure (006), which come when they come.
@@ -29,21 +29,10 @@ async fn log(world: &World, job: &str) -> String {
     world.job(job).await.status.and_then(|status| status.user_log).expect("a log").text
 }
 
-/// Gives a command for some procs and waits until it is answered.
+/// Gives a command for some procs of the job 'sleep' and waits until it is answered.
 async fn tell(world: &World, name: &str, verb: &str, procs: &str) -> String {
-    let spec: Value = json!({ "verb": verb, "job": "sleep", "procs": procs });
-    let kind = json!({
-        "apiVersion": "dockeruniverse.io/v1alpha1", "kind": "DockerUniverseCommand",
-        "metadata": { "name": name }, "spec": spec,
-    });
-    world.create::<DockerUniverseCommand>(kind).await;
-    let commands = world.api::<DockerUniverseCommand>();
-    world
-        .until(&format!("command '{name}' is answered"), || async {
-            commands.get(name).await.is_ok_and(|command| command.is_answered())
-        })
-        .await;
-    commands.get(name).await.unwrap().status.unwrap().message
+    let spec = json!({ "verb": verb, "job": "sleep", "procs": procs });
+    people::tell(world, name, spec).await.message
 }
 
 async fn states(world: &World, job: &str) -> BTreeMap<u32, ProcStatus> {

@@ -64,9 +64,6 @@ struct Rule {
     subcode: Option<Expr>,
 }
 
-/// A field and what its owner wrote there.
-type Written<'a> = (&'static str, Option<&'a Expression>);
-
 /// All of a job's policies, read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policies {
@@ -98,76 +95,66 @@ impl Policies {
         system: &SystemPolicies,
     ) -> Result<Self, String> {
         let policy = &spec.policy;
-        let none = ("", None);
-        let own = |name, field, condition, reason: Written<'_>, subcode: Written<'_>| {
-            let Some(text): Option<&Expression> = condition else { return Ok(None) };
-            Ok(Some(Rule {
-                name,
-                system: false,
-                condition: parse(field, &text.0)?,
-                reason: parse_optional(reason.0, reason.1)?,
-                subcode: parse_optional(subcode.0, subcode.1)?,
-            }))
+        // A condition with its reason and its subcode, which are fields beside it.
+        let own = |name, field: &str, [condition, reason, subcode]: [&Option<Expression>; 3]| {
+            let Some(condition) = parse_optional(field, condition.as_ref())? else {
+                return Ok(None);
+            };
+            let reason = parse_optional(&format!("{field}Reason"), reason.as_ref())?;
+            let subcode = parse_optional(&format!("{field}Subcode"), subcode.as_ref())?;
+            Ok(Some(Rule { name, system: false, condition, reason, subcode }))
         };
-        let of_system = |name, field, text: Option<&String>| {
-            let Some(text) = text else { return Ok(None) };
-            let condition = parse(field, text)?;
-            Ok(Some(Rule { name, system: true, condition, reason: None, subcode: None }))
+        let of_system = |name, value: &str, condition: &Option<String>| {
+            let condition = condition.as_ref().map(|text| parse(value, text)).transpose()?;
+            let rule =
+                |condition| Rule { name, system: true, condition, reason: None, subcode: None };
+            Ok(condition.map(rule))
         };
         let rules = |own: Result<Option<Rule>, String>, system: Result<Option<Rule>, String>| {
             Ok::<_, String>(own?.into_iter().chain(system?).collect::<Vec<_>>())
         };
+        let none = &None;
         Ok(Self {
             hold: rules(
                 own(
                     "PeriodicHold",
                     "periodicHold",
-                    policy.periodic_hold.as_ref(),
-                    ("periodicHoldReason", policy.periodic_hold_reason.as_ref()),
-                    ("periodicHoldSubcode", policy.periodic_hold_subcode.as_ref()),
+                    [
+                        &policy.periodic_hold,
+                        &policy.periodic_hold_reason,
+                        &policy.periodic_hold_subcode,
+                    ],
                 ),
-                of_system("SYSTEM_PERIODIC_HOLD", "systemPeriodicHold", system.hold.as_ref()),
+                of_system("SYSTEM_PERIODIC_HOLD", "systemPeriodicHold", &system.hold),
             )?,
             release: rules(
                 own(
                     "PeriodicRelease",
                     "periodicRelease",
-                    policy.periodic_release.as_ref(),
-                    ("periodicReleaseReason", policy.periodic_release_reason.as_ref()),
-                    none,
+                    [&policy.periodic_release, &policy.periodic_release_reason, none],
                 ),
-                of_system(
-                    "SYSTEM_PERIODIC_RELEASE",
-                    "systemPeriodicRelease",
-                    system.release.as_ref(),
-                ),
+                of_system("SYSTEM_PERIODIC_RELEASE", "systemPeriodicRelease", &system.release),
             )?,
             remove: rules(
                 own(
                     "PeriodicRemove",
                     "periodicRemove",
-                    policy.periodic_remove.as_ref(),
-                    ("periodicRemoveReason", policy.periodic_remove_reason.as_ref()),
-                    none,
+                    [&policy.periodic_remove, &policy.periodic_remove_reason, none],
                 ),
-                of_system("SYSTEM_PERIODIC_REMOVE", "systemPeriodicRemove", system.remove.as_ref()),
+                of_system("SYSTEM_PERIODIC_REMOVE", "systemPeriodicRemove", &system.remove),
             )?,
             vacate: rules(
                 own(
                     "PeriodicVacate",
                     "periodicVacate",
-                    policy.periodic_vacate.as_ref(),
-                    ("periodicVacateReason", policy.periodic_vacate_reason.as_ref()),
-                    none,
+                    [&policy.periodic_vacate, &policy.periodic_vacate_reason, none],
                 ),
-                of_system("SYSTEM_PERIODIC_VACATE", "systemPeriodicVacate", system.vacate.as_ref()),
+                of_system("SYSTEM_PERIODIC_VACATE", "systemPeriodicVacate", &system.vacate),
             )?,
             on_exit_hold: own(
                 "OnExitHold",
                 "onExitHold",
-                policy.on_exit_hold.as_ref(),
-                ("onExitHoldReason", policy.on_exit_hold_reason.as_ref()),
-                ("onExitHoldSubcode", policy.on_exit_hold_subcode.as_ref()),
+                [&policy.on_exit_hold, &policy.on_exit_hold_reason, &policy.on_exit_hold_subcode],
             )?,
             on_exit_remove: on_exit_remove(policy)?,
             allowed_job_duration: policy.allowed_job_duration,
