@@ -15,7 +15,7 @@ use duj_api::{
     names,
 };
 use duj_core::{observed::Effect, patch};
-use duj_protocol::control;
+use duj_protocol::{control, lease::Mark};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, ResourceExt,
@@ -81,6 +81,9 @@ pub async fn perform(
         }
         Effect::SuspendPod { name, uid, suspended } => {
             suspend_pod(context, &namespace(job), &name, &uid, suspended).await?;
+        }
+        Effect::MarkLease { name, uid, version, mark } => {
+            mark_lease(context, &namespace(job), &name, &uid, &version, mark).await?;
         }
         Effect::ReleasePod { name, uid } => {
             release_pod(context, &namespace(job), &name, &uid).await?;
@@ -148,6 +151,28 @@ async fn suspend_pod(
     let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
     let told = call("suspend or continue a pod", pods.patch(name, &parameters, &patch)).await;
     changed(told.map(|pod| heard(context, &pod)))
+}
+
+/// Writes the annotation that is a lease, over the pod as it was seen and no other.
+async fn mark_lease(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+    version: &str,
+    mark: Mark,
+) -> Result<(), Error> {
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
+    let patch = json!({
+        "metadata": {
+            "uid": uid, "resourceVersion": version,
+            "annotations": { names::ANNOTATION_LEASE: mark.to_string() },
+        },
+    });
+    context.metrics.wrote(Verb::MarkLease);
+    let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
+    let written = call("write a pod's lease", pods.patch(name, &parameters, &patch)).await;
+    changed(written.map(|pod| heard(context, &pod)))
 }
 
 /// Takes our finalizer off a pod, and no other.

@@ -112,12 +112,18 @@ async fn all(
     job: &DockerUniverseJob,
     effects: Vec<Effect>,
 ) -> Result<Made, Error> {
+    let mut failed = None;
     for effect in effects {
-        if let Made::Refused = perform::perform(context, job, effect).await? {
-            return Ok(Made::Refused);
+        // One pod's lease that cannot be written costs no other pod its own.
+        let alone = matches!(effect, Effect::MarkLease { .. });
+        match perform::perform(context, job, effect).await {
+            Ok(Made::Done) => {}
+            Ok(Made::Refused) => return Ok(Made::Refused),
+            Err(error) if alone => failed = failed.or(Some(error)),
+            Err(error) => return Err(error),
         }
     }
-    Ok(Made::Done)
+    failed.map_or(Ok(Made::Done), Err)
 }
 
 fn until(wake: Timestamp, now: Timestamp) -> Duration {

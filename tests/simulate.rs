@@ -19,6 +19,8 @@ mod controllers;
 mod faults;
 #[path = "simulate/kubelet.rs"]
 mod kubelet;
+#[path = "simulate/lease.rs"]
+mod lease;
 #[path = "simulate/life.rs"]
 mod life;
 #[path = "simulate/people.rs"]
@@ -207,14 +209,24 @@ fn what_ends_in_one_way_does_so_in_any_weather() {
 
 #[test]
 fn anything_may_happen_in_any_weather() {
+    let all = REGRESSIONS.iter().copied().chain(seeds().unwrap_or(0..60));
+    anything(all, scenarios::any, "anything in any weather");
+}
+
+#[test]
+fn anything_may_happen_to_a_job_with_a_lease() {
+    anything(seeds().unwrap_or(0..60), scenarios::any_leased, "anything with a lease");
+}
+
+fn anything(seeds: impl Iterator<Item = u64>, plot: fn(u64) -> Scenario, what: &str) {
     let mut tally = Tally::default();
-    for seed in REGRESSIONS.iter().copied().chain(seeds().unwrap_or(0..60)) {
-        let scenario = scenarios::any(seed);
+    for seed in seeds {
+        let scenario = plot(seed);
         let plan = Plan::Weather { seed, seconds: 200 };
         let shift =
             if seed % 3 == 0 { Shift::Overlapping { every: 15, stays: 10 } } else { Shift::One };
         let outcome = run::run(seed, scenario.people(), &plan, shift);
         tally.count(&format!("seed {seed}, {:?}", scenario.steps), &outcome);
     }
-    tally.conclude("anything in any weather");
+    tally.conclude(what);
 }

@@ -17,6 +17,15 @@ impl World {
         self.tell("node1", &format!("does not answer any more (of '{name}')"));
         self.plan(Duration::from_secs(40), Act::Unreachable(uid.to_owned()));
         self.plan(Duration::from_secs(340), Act::Taint(uid.to_owned()));
+        for moment in ["first", "second"] {
+            self.plan_for(
+                uid,
+                &format!("{moment} moment"),
+                1000,
+                200_000,
+                Act::Overhear(uid.to_owned()),
+            );
+        }
     }
 
     fn is_silent(&self, uid: &str) -> Option<Key> {
@@ -59,6 +68,7 @@ impl World {
         let key = body.key.clone();
         self.tell("node1", &format!("answers again (of '{}')", key.name));
         self.plan(Duration::from_millis(300), Act::Tell(uid.to_owned()));
+        self.catch_up(uid);
         if self.store.get(&key).is_some_and(|pod| is_deleting(pod)) {
             self.plan(Duration::from_millis(700), Act::Stop(uid.to_owned()));
         }

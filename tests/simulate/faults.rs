@@ -47,7 +47,8 @@ impl Fault {
     fn befalling(self, request: &Request) -> Option<Self> {
         match self {
             Self::Code(409, _) => {
-                let guarded = request.part == Part::Status && request.verb == Verb::MergePatch
+                let guarded = !request.body["metadata"]["resourceVersion"].is_null()
+                    || request.part == Part::Status && request.verb == Verb::MergePatch
                     || matches!(request.verb, Verb::StrategicPatch | Verb::Replace);
                 guarded.then_some(self)
             }

@@ -3,7 +3,8 @@
 //! The truth is in [`Body`]; a status is always the whole truth at the time it is written, so that what was short is never told.
 
 use crate::{
-    life::{Ending, Life, Manners, Trouble},
+    lease::{Lease, mark_of},
+    life::{Ending, Life, Trouble},
     store::{Change, Deletion, Key, Kind, Part, is_deleting},
     world::World,
 };
@@ -24,6 +25,10 @@ pub(crate) enum Act {
     /// The process ends because it was told to, or by force.
     Stopped(String, Outcome),
     Confirm(String),
+    /// The starter reads this in the lease's file; its lease may be over; its cut-off kubelet hears a part of what it missed.
+    Hand(String, String),
+    LeaseEnds(String),
+    Overhear(String),
     /// The node stops answering, and the node controller says so; then it taints; then the node answers again.
     Pause(String),
     Unreachable(String),
@@ -68,7 +73,8 @@ pub(crate) struct Body {
     pub(crate) started: Option<jiff::Timestamp>,
     pub(crate) answers: bool,
     pub(crate) told_to_stop: bool,
-    max_vacate_time: u64,
+    pub(crate) max_vacate_time: u64,
+    pub(crate) lease: Option<Lease>,
     pub(crate) evicted: bool,
 }
 
@@ -88,6 +94,7 @@ impl Body {
             proc: label(duj_api::names::LABEL_PROC_ID)?,
             attempt,
             max_vacate_time: words.get(place("--max-vacate-time")? + 1)?.parse().ok()?,
+            lease: Lease::of(&words),
             life,
             state: State::Unbound,
             started: None,
@@ -119,7 +126,14 @@ impl World {
                 self.bodies.insert(uid, body);
                 self.plan(Duration::from_secs(20), Act::Orphans(owner));
             }
-            (Kind::Pod, _, after) => self.follow_deletion(change, &uid, after.as_deref()),
+            (Kind::Pod, before, after) => {
+                if let Some(mark) = mark_of(after.as_deref())
+                    && mark_of(before.as_deref()) != Some(mark)
+                {
+                    self.pass_on(&uid, mark);
+                }
+                self.follow_deletion(change, &uid, after.as_deref());
+            }
             (Kind::Job, _, after) if after.as_deref().is_none_or(is_deleting) => {
                 let mut times = self.chance(&format!("collect {uid}"));
                 self.plan(times.millis(50, 2000), Act::Orphans(uid));
@@ -159,6 +173,9 @@ impl World {
             Act::Stop(uid) => self.stop(&uid),
             Act::Stopped(uid, outcome) => self.over(&uid, outcome, true),
             Act::Confirm(uid) => self.confirm(&uid),
+            Act::Hand(uid, mark) => self.hand(&uid, &mark),
+            Act::LeaseEnds(uid) => self.lease_ends(&uid),
+            Act::Overhear(uid) => self.overhear(&uid),
             Act::Pause(uid) => self.pause(&uid),
             Act::Unreachable(uid) => self.unreachable(&uid),
             Act::Return(uid) => self.comes_back(&uid),
@@ -210,7 +227,8 @@ impl World {
         else {
             return;
         };
-        if body.told_to_stop || !body.answers {
+        // A kubelet that is cut off starts what it was given.
+        if body.told_to_stop {
             return;
         }
         body.life.trouble = None;
@@ -234,6 +252,7 @@ impl World {
         if life.start_error {
             return;
         }
+        self.begin_lease(uid);
         if life.ending != Ending::Never {
             self.plan(life.after, Act::End(uid.to_owned()));
         }
@@ -291,6 +310,7 @@ impl World {
             ended: outcome.as_ref().map(|_| self.now().as_millisecond()),
             outcome,
             stopped_by: body.told_to_stop.then_some(15),
+            lease_expired: body.lease_expired(),
             usage: Usage {
                 user_ms: 2500,
                 system_ms: 500,
@@ -313,7 +333,7 @@ impl World {
             Outcome::NotStarted { .. } | Outcome::OverDisk { .. } => 1,
         };
         let message = self.record(body, Some(outcome.clone())).to_message();
-        let own = (!stopped && !body.told_to_stop).then_some(outcome);
+        let own = (!stopped && !body.told_to_stop && !body.lease_expired()).then_some(outcome);
         let reason = if code == 0 { "Completed" } else { "Error" };
         self.ended(uid, End { code, reason, message, at: self.stamp(), own });
     }
@@ -341,14 +361,9 @@ impl World {
             return;
         };
         body.told_to_stop = true;
-        let (manners, vacate) = (body.life.manners, body.max_vacate_time);
+        let (outcome, wait) = body.life.when_asked(body.max_vacate_time);
         match &body.state {
             State::Running => {
-                let (outcome, wait) = match manners {
-                    Manners::Obeys => (Outcome::Signalled(15), Duration::from_millis(300)),
-                    Manners::Exits(code) => (Outcome::Exited(code), Duration::from_secs(2)),
-                    Manners::Deaf => (Outcome::Signalled(9), Duration::from_secs(vacate)),
-                };
                 self.plan(wait, Act::Stopped(uid.to_owned(), outcome));
             }
             State::Preparing | State::Unbound => {

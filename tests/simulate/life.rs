@@ -5,6 +5,7 @@
 //! SIGTERM: `deaf`, `graceful N`; what comes before: `image SECONDS`, `noimage`, `noconfig SECONDS`, `novolume SECONDS`,
 //! `starterror`, `nostarter`; `pause A B`: its node does not answer from second A on, for B seconds.
 
+use duj_protocol::Outcome;
 use std::time::Duration;
 
 /// How a job ends by itself.
@@ -53,6 +54,15 @@ pub(crate) struct Life {
 }
 
 impl Life {
+    /// What becomes of it when it is asked to end, and when; it is killed after so many seconds.
+    pub(crate) fn when_asked(&self, vacate: u64) -> (Outcome, Duration) {
+        match self.manners {
+            Manners::Obeys => (Outcome::Signalled(15), Duration::from_millis(300)),
+            Manners::Exits(code) => (Outcome::Exited(code), Duration::from_secs(2)),
+            Manners::Deaf => (Outcome::Signalled(9), Duration::from_secs(vacate)),
+        }
+    }
+
     /// The life of an attempt; the last one that is told repeats.
     pub(crate) fn of(words: &[String], attempt: usize) -> Self {
         let lives: Vec<&[String]> = words.split(|word| word == "then").collect();

@@ -102,9 +102,30 @@ pub(crate) fn any(seed: u64) -> Scenario {
     }
     Scenario { name: "anything", steps, is_a_race: true }
 }
+
+/// The same, where the job has a lease and its node falls silent now and then.
+pub(crate) fn any_leased(seed: u64) -> Scenario {
+    let mut chance = Chance::of(seed, "lease");
+    let mut scenario = any(seed);
+    for (_, what) in &mut scenario.steps {
+        if let Do::Submit(_, spec) = what {
+            spec["leaseDuration"] = json!(chance.pick(&[20, 60, 200]));
+            spec["maxVacateTime"] = json!(chance.pick(&[1, 30]));
+        }
+    }
+    for _ in 0..=chance.below(2) {
+        let place = 1 + usize::try_from(chance.below(3)).unwrap();
+        let step =
+            (When::RunsOrAfter(chance.below(60)), Do::LoseNode(Some(20 + chance.below(500))));
+        scenario.steps.insert(place.min(scenario.steps.len()), step);
+    }
+    scenario.name = "anything with a lease";
+    scenario
+}
+
 /// All plots.
 pub(crate) fn all() -> Vec<Scenario> {
-    [of_people(), of_commands(), of_pods(), of_nodes(), of_deletions()]
+    [of_people(), of_commands(), of_pods(), of_nodes(), of_leases(), of_deletions()]
         .into_iter()
         .flatten()
         .collect()
@@ -297,6 +318,61 @@ fn of_nodes() -> Vec<Scenario> {
             vec![
                 submit("starterror then exit 0 after 2"),
                 held(Do::Command("release")),
+                completed(),
+            ],
+        ),
+    ]
+}
+
+fn of_leases() -> Vec<Scenario> {
+    let lease = |words, seconds: i64| {
+        submit_with(words, json!({ "leaseDuration": seconds, "maxVacateTime": 30 }))
+    };
+    vec![
+        scenario("a lease is renewed", vec![lease("exit 0 after 200", 60), completed()]),
+        scenario(
+            "its node is silent for longer than its lease",
+            vec![lease("pause 10 400 stay then exit 0 after 2", 60), completed()],
+        ),
+        scenario(
+            "its node is silent for longer than its lease, and it is deaf",
+            vec![lease("deaf pause 30 600 stay then exit 0 after 2", 60), completed()],
+        ),
+        scenario(
+            "its node comes back within its lease",
+            vec![lease("pause 10 60 exit 0 after 250", 300), completed()],
+        ),
+        scenario(
+            "its node comes back, and its lease is over",
+            vec![lease("pause 10 120 stay then exit 0 after 2", 60), completed()],
+        ),
+        scenario(
+            "its node never comes back, and it has a lease",
+            vec![
+                lease("stay then exit 0 after 2", 60),
+                (When::Runs, Do::LoseNode(None)),
+                completed(),
+            ],
+        ),
+        scenario(
+            "it ends before its lease does, while its node is silent",
+            vec![lease("pause 10 120 exit 5 after 30", 120), completed()],
+        ),
+        scenario(
+            "held while its node is silent, with a lease",
+            vec![
+                lease("pause 10 500 stay then exit 0 after 2", 60),
+                (When::Is("Running"), Do::Nothing),
+                (When::After(60), Do::Hold(true)),
+                held(Do::Hold(false)),
+                completed(),
+            ],
+        ),
+        scenario(
+            "its node falls silent before it starts it",
+            vec![
+                lease("image 100 exit 0 after 2", 20),
+                (When::After(10), Do::LoseNode(Some(250))),
                 completed(),
             ],
         ),

@@ -107,6 +107,11 @@ pub struct DockerUniverseJobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 86_400))]
     pub max_vacate_time: Option<i64>,
+    /// Seconds for which a job runs on while its node does not answer (`job_lease_duration`), 20 to 604800. Then it is
+    /// ended there, and another attempt follows. Absent: no other attempt is begun until the end of this one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(rules::LEASE).message(rules::LEASE_MESSAGE))]
+    pub lease_duration: Option<i64>,
     /// Name under which jobs are listed together (`batch_name`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]

@@ -21,6 +21,8 @@ pub const MANAGED_BY: &str = "docker-universe";
 pub const ANNOTATION_PARTS: &str = "dockeruniverse.io/userlog-parts";
 /// `true` on the pod of a proc that is suspended.
 pub const ANNOTATION_SUSPEND: &str = "dockeruniverse.io/suspend";
+/// Annotation: the lease of the job in a pod, as its starter reads it (`duj_protocol::lease::Mark`).
+pub const ANNOTATION_LEASE: &str = "dockeruniverse.io/lease";
 /// Annotation: the generation of the job that a pod was made from.
 pub const ANNOTATION_GENERATION: &str = "dockeruniverse.io/generation";
 /// Annotation: the name `HTCondor` would give the container, `HTCJob<cluster>_<proc>` (upper case is not allowed in pod names).

@@ -72,6 +72,9 @@ pub const RETRY_MEMORY_MESSAGE: &str = "each of retryRequestMemory must be a siz
 pub const DISK: &str = quantity_between!("self", "1Mi", "1Pi");
 pub const DISK_MESSAGE: &str = "requestDisk must be a size between '1Mi' and '1Pi' with its unit, such as '500Mi' or '10Gi' (a bare number is bytes here, not KiB as in a submit file)";
 
+pub const LEASE: &str = "self >= 20 && self <= 604800";
+pub const LEASE_MESSAGE: &str = "leaseDuration must be between 20 and 604800 seconds: several minutes suit most jobs; leave the field out for a job that waits for its node, however long that takes (0 in a submit file)";
+
 pub const QUEUE: &str = "(has(self.spec.queue) ? self.spec.queue.count : 1) == (has(oldSelf.spec.queue) ? oldSelf.spec.queue.count : 1)";
 pub const QUEUE_MESSAGE: &str =
     "queue cannot change: delete the job and create it anew, or create another one for more procs";
@@ -120,7 +123,7 @@ pub const MENDING: &str = concat!(
     " && oldSelf.status.counts.idle + oldSelf.status.counts.running + oldSelf.status.counts.suspended == 0) || (",
     unchanged!(
         "imagePullPolicy" "imagePullSecrets" "arguments" "environment" "requestCpus" "requestMemory" "requestDisk"
-        "requestGpus" "killSig" "maxVacateTime" "scheduling" "serviceAccountName" "securityContext" "volumes"
+        "requestGpus" "killSig" "maxVacateTime" "leaseDuration" "scheduling" "serviceAccountName" "securityContext" "volumes"
         "volumeMounts"
     ),
     ")",

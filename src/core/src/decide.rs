@@ -5,6 +5,7 @@
 //! after it; one live pod a proc; nothing to do is no write at all.
 
 mod effects;
+mod leases;
 mod selection;
 mod waits;
 
@@ -291,7 +292,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn current_pod(&self, id: u32) -> Option<&'a PodFacts> {
+    pub(crate) fn current_pod(&self, id: u32) -> Option<&'a PodFacts> {
         self.pods.get(&(id, self.records[&id].attempt)).copied()
     }
 

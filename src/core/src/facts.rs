@@ -4,6 +4,7 @@
 //! understood is absent. Invariant: a pod is ours only by its controller owner's UID and by the name that its proc and
 //! attempt give it: both are immutable or guarded, while anybody may edit labels.
 
+use crate::lease::Lease;
 use duj_api::names;
 use duj_protocol::control;
 use jiff::Timestamp;
@@ -59,6 +60,8 @@ pub struct PodFacts {
     pub name: String,
     /// Its UID.
     pub uid: String,
+    /// Its resource version: what may only be written if nobody else wrote meanwhile is guarded by it.
+    pub version: String,
     /// UID of the job that controls it.
     pub owner: String,
     /// `ProcId`.
@@ -85,6 +88,8 @@ pub struct PodFacts {
     pub unaccounted: bool,
     /// Its starter was told to stop the job where it stands.
     pub suspended: bool,
+    /// Its job's lease, where it has one.
+    pub lease: Option<Lease>,
     /// Its phase.
     pub phase: Phase,
     /// The pod's own reason and message (`Evicted`, `OutOfcpu`, …).
@@ -120,6 +125,7 @@ impl PodFacts {
         let mut facts = Self {
             name,
             uid: pod.metadata.uid.clone()?,
+            version: pod.metadata.resource_version.clone().unwrap_or_default(),
             owner: owner.uid.clone(),
             proc,
             attempt,
@@ -141,6 +147,7 @@ impl PodFacts {
                 .as_ref()
                 .and_then(|annotations| annotations.get(names::ANNOTATION_SUSPEND))
                 .is_some_and(|value| value == control::SUSPENDED),
+            lease: Lease::read(pod),
             starter_image: pod.spec.as_ref().and_then(starter_image),
             ..Self::default()
         };
@@ -202,6 +209,21 @@ impl PodFacts {
             || matches!(self.phase, Phase::Succeeded | Phase::Failed)
             || (self.deleting.is_some() && self.node.is_none())
             || (self.deleted_at_once && self.unreachable.is_some())
+            || self.is_lost()
+    }
+
+    /// Its lease is over, and nobody heard of its end: whatever its node tells later, this attempt is over.
+    pub fn is_lost(&self) -> bool {
+        let over = self.lease.as_ref().is_some_and(|lease| lease.ended().is_some());
+        over && self.job.terminated.is_none()
+    }
+
+    /// When the lease of a job whose node does not answer is over, once its tokens are revoked.
+    ///
+    /// A container that starts late, from a kubelet that was cut off, begins its lease then; so only a job that was seen
+    /// running when its node fell silent, which is what `unreachable` says, has one that can be counted from here.
+    pub fn lease_over_at(&self) -> Option<Timestamp> {
+        self.lease.as_ref()?.over_at(self.unreachable?)
     }
 
     /// The user's container is running, or ran.

@@ -20,6 +20,8 @@ pub enum Fate {
     Held(Hold),
     /// The attempt was ended by the cluster, or lost: `HTCondor`'s vacate code and one line why.
     Evicted(Eviction),
+    /// The attempt's lease was over before its node, or the operator, was heard of again: it is lost.
+    LeaseExpired(Eviction),
     /// The operator's own part of the pod did not work: the job is not to blame and makes another attempt.
     StarterFailed(String),
 }
@@ -90,6 +92,9 @@ fn fate(
     memory_limit: i64,
     disk_limit: Option<i64>,
 ) -> Fate {
+    if let Some(lease) = pod.lease.as_ref().filter(|_| pod.is_lost()) {
+        return Fate::LeaseExpired(lease.expired());
+    }
     // HTCondor asks for OOM first: a job that survives an OOM-killed child is held too (§2.5).
     let oom = terminated.is_some_and(|end| end.reason == "OOMKilled")
         || record.is_some_and(|record| record.oom_kills > 0);
@@ -101,6 +106,8 @@ fn fate(
     }
     if let Some(outcome) = record.and_then(|record| record.outcome.as_ref()) {
         let stopped = record.is_some_and(|record| record.stopped_by.is_some());
+        let expired =
+            pod.lease.as_ref().filter(|_| record.is_some_and(|record| record.lease_expired));
         match outcome {
             Outcome::OverDisk { used, limit } => {
                 return Fate::Held(hold::out_of_disk(*used, *limit));
@@ -110,8 +117,12 @@ fn fate(
             }
             // Who was stopped from outside the pod did not end of its own accord, whatever it exited with.
             Outcome::Exited(_) | Outcome::Signalled(_) if stopped => {}
+            Outcome::Exited(_) | Outcome::Signalled(_) if expired.is_some() => {}
             Outcome::Exited(code) => return Fate::Exited(*code),
             Outcome::Signalled(signal) => return Fate::Signalled(*signal),
+        }
+        if let Some(lease) = expired {
+            return Fate::LeaseExpired(lease.expired());
         }
     }
     if pod.reason == "Evicted" && is_own_disk_limit(&pod.message) {

@@ -62,6 +62,9 @@ impl Subject<'_> {
         if let Some(name) = &spec.batch_name {
             ad.insert("JobBatchName", name.as_str());
         }
+        if let Some(seconds) = spec.lease_duration {
+            ad.insert("JobLeaseDuration", seconds);
+        }
         if let Some(created) = &metadata.creation_timestamp {
             ad.insert("QDate", created.0.as_second());
         }

@@ -212,10 +212,15 @@ impl Journal {
         self.log(proc, time, body);
     }
 
-    pub(crate) fn disconnected(&mut self, proc: u32, time: Timestamp, pod: &PodFacts) {
-        let node = pod.node.as_deref().unwrap_or("unknown");
+    pub(crate) fn disconnected(
+        &mut self,
+        proc: u32,
+        time: Timestamp,
+        pod: &PodFacts,
+        reason: &str,
+    ) {
         let body = Body::Disconnected {
-            reason: Line::new(&format!("node '{node}' does not answer")),
+            reason: Line::new(reason),
             startd: Name::new(&pod.slot()),
             startd_address: Name::new(&pod.address()),
         };

@@ -13,6 +13,7 @@ pub mod fate;
 pub mod hold;
 mod job_ad;
 mod journal;
+pub mod lease;
 mod life;
 pub mod macros;
 pub mod observed;

@@ -110,7 +110,9 @@ impl Proc<'_> {
     fn watch_connection(&mut self, pod: &PodFacts) {
         match (pod.unreachable, self.record.disconnected) {
             (Some(since), false) => {
-                self.journal.disconnected(self.id, since, pod);
+                let node = pod.node.as_deref().unwrap_or("unknown");
+                let reason = format!("node '{node}' does not answer");
+                self.journal.disconnected(self.id, since, pod, &reason);
                 self.record.disconnected = true;
             }
             (None, true) => {

@@ -8,6 +8,7 @@ use duj_api::{
     DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, DockerUniverseJobStatus,
     status::Because,
 };
+use duj_protocol::lease::Mark;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
@@ -122,6 +123,18 @@ pub enum Effect {
         uid: String,
         /// Which of the two.
         suspended: bool,
+    },
+    /// Write the lease of a pod's job: a token, its revocation or its end. It counts on what stood there before, so it is
+    /// not written where somebody else has changed the pod meanwhile.
+    MarkLease {
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+        /// Its resource version.
+        version: String,
+        /// What is written.
+        mark: Mark,
     },
     /// Take our finalizer off a pod whose end is accounted.
     ReleasePod {

@@ -16,7 +16,7 @@ use duj_api::{
     DockerUniverseJob, DockerUniverseJobSpec, GROUP, VERSION, job::Signal, names,
     quantity::Quantity, volume,
 };
-use duj_protocol::{control, flags};
+use duj_protocol::{control, flags, lease::Mark};
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource,
     ImageVolumeSource, LocalObjectReference, ObjectFieldSelector, Pod, PodSecurityContext, PodSpec,
@@ -116,6 +116,7 @@ fn metadata(job: &DockerUniverseJob, pod: &str, attempt: Attempt) -> ObjectMeta 
         (names::LABEL_PROC_ID, proc.to_string()),
         (names::LABEL_ATTEMPT, number.to_string()),
     ];
+    let lease = job.spec.lease_duration.map(|_| (names::ANNOTATION_LEASE, Mark::FIRST.to_string()));
     let annotations = [
         (names::ANNOTATION_GENERATION, job.metadata.generation.unwrap_or_default().to_string()),
         (names::ANNOTATION_CONTAINER_NAME, format!("HTCJob{cluster_id}_{proc}")),
@@ -127,7 +128,7 @@ fn metadata(job: &DockerUniverseJob, pod: &str, attempt: Attempt) -> ObjectMeta 
         name: Some(pod.to_owned()),
         namespace: job.metadata.namespace.clone(),
         labels: Some(map(&labels)),
-        annotations: Some(map(&annotations)),
+        annotations: Some(map(&annotations.into_iter().chain(lease).collect::<Vec<_>>())),
         finalizers: Some(vec![names::FINALIZER_ACCOUNTED.to_owned()]),
         owner_references: Some(vec![OwnerReference {
             api_version: format!("{GROUP}/{VERSION}"),
@@ -274,6 +275,9 @@ fn starter_arguments(
     if let Some(signal) = spec.kill_sig.filter(|signal| *signal != Signal::default()) {
         arguments.extend([flags::KILL_SIGNAL.into(), signal.name().into()]);
     }
+    if let Some(duration) = spec.lease_duration {
+        arguments.extend([flags::LEASE_DURATION.into(), duration.to_string()]);
+    }
     if let Some(limit) = requests.disk_bytes {
         arguments.extend([flags::DISK_LIMIT.into(), limit.to_string()]);
     }
@@ -324,23 +328,27 @@ fn volumes(
         scratch(names::VOLUME_TMP),
         scratch(names::VOLUME_VAR_TMP),
         starter,
-        control_volume(),
+        control_volume(spec),
     ];
     own.into_iter().chain(spec.volumes.iter().map(user_volume)).collect()
 }
 
 /// The pod's annotations that its starter heeds.
-fn control_volume() -> Volume {
-    let field_path = format!("metadata.annotations['{}']", names::ANNOTATION_SUSPEND);
-    let suspend = DownwardAPIVolumeFile {
-        path: control::SUSPEND.into(),
-        field_ref: Some(ObjectFieldSelector { field_path, api_version: None }),
+fn control_volume(spec: &DockerUniverseJobSpec) -> Volume {
+    let file = |path: &str, annotation: &str| DownwardAPIVolumeFile {
+        path: path.into(),
+        field_ref: Some(ObjectFieldSelector {
+            field_path: format!("metadata.annotations['{annotation}']"),
+            api_version: None,
+        }),
         ..DownwardAPIVolumeFile::default()
     };
+    let suspend = file(control::SUSPEND, names::ANNOTATION_SUSPEND);
+    let lease = spec.lease_duration.map(|_| file(control::LEASE, names::ANNOTATION_LEASE));
     Volume {
         name: names::VOLUME_CONTROL.into(),
         downward_api: Some(DownwardAPIVolumeSource {
-            items: Some(vec![suspend]),
+            items: Some([suspend].into_iter().chain(lease).collect()),
             ..DownwardAPIVolumeSource::default()
         }),
         ..Volume::default()

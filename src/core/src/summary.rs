@@ -101,9 +101,14 @@ fn because(work: &Work<'_>, counts: &Counts) -> Because {
         let hold = record.hold.clone().unwrap_or_default();
         let others = others(counts.held, "held");
         let (reason, stopping) = if hold.stopping {
-            (Reason::Stopping, "; its pod is being stopped")
+            let silent = work
+                .current_pod(*id)
+                .is_some_and(|pod| pod.unreachable.is_some() && pod.lease.is_some());
+            let outlook = if silent { work.outlook(*id) } else { String::new() };
+            let join = if silent { "; its node does not answer: " } else { "" };
+            (Reason::Stopping, format!("; its pod is being stopped{join}{outlook}"))
         } else {
-            (Reason::Held, "")
+            (Reason::Held, String::new())
         };
         let message = format!(
             "job {}.{id} is held (code {} subcode {}): {}{stopping}{others}",
@@ -116,8 +121,9 @@ fn because(work: &Work<'_>, counts: &Counts) -> Because {
     }
     if let Some((id, record)) = work.records.iter().find(|(_, record)| record.disconnected) {
         let message = format!(
-            "the node of job {}.{id} does not answer; the job may still run there, and no other attempt is begun until its end is known",
-            work.cluster_id
+            "the node of job {}.{id} does not answer; the job may still run there, and {}",
+            work.cluster_id,
+            work.outlook(*id)
         );
         return tell(
             Reason::NodeNotAnswering,

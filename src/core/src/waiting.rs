@@ -47,9 +47,12 @@ pub fn of(pod: &PodFacts, image: &str, settings: &Settings) -> Waiting {
     }
     let node = pod.node.as_deref().unwrap_or_default();
     if pod.deleting.is_some() {
+        // Its kubelet may be cut off, and start it yet.
+        let unled = "; its job was not seen to begin, so its lease does not count and its end is waited for";
+        let unled = if pod.lease.is_some() { unled } else { "" };
         return Waiting::For(
             Reason::Stopping,
-            format!("the pod is being deleted on node '{node}'"),
+            format!("the pod is being deleted on node '{node}'{unled}"),
         );
     }
     if let Some((reason, message)) = pod.prepare.as_ref().and_then(|c| c.waiting.as_ref())

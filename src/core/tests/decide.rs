@@ -22,6 +22,8 @@ mod evictions;
 mod holds;
 #[path = "decide/information.rs"]
 mod information;
+#[path = "decide/leases.rs"]
+mod leases;
 #[path = "decide/leftovers.rs"]
 mod leftovers;
 #[path = "decide/many.rs"]

@@ -24,8 +24,8 @@ proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn lives(on_hold: bool, plan in prop::collection::vec(step(), 0..60)) {
-        let mut world = World::new(on_hold);
+    fn lives(on_hold: bool, leased: bool, plan in prop::collection::vec(step(), 0..60)) {
+        let mut world = World::new(on_hold, leased);
         for step in plan {
             world.take(step);
         }
@@ -34,15 +34,16 @@ proptest! {
 
     /// A decision is a function of its facts, and once its status is committed it decides the same effects and no status.
     #[test]
-    fn decisions_are_deterministic_and_idempotent(on_hold: bool, plan in prop::collection::vec(step(), 0..40)) {
-        let mut world = World::new(on_hold);
+    fn decisions_are_deterministic_and_idempotent(on_hold: bool, leased: bool, plan in prop::collection::vec(step(), 0..40)) {
+        let mut world = World::new(on_hold, leased);
         for step in plan {
             world.take(step);
             let Some(observed) = world.operator.observed(world.now) else { continue };
             let settings = world.operator.settings.clone();
             let decision = decide(&observed, &settings);
             prop_assert_eq!(format!("{:?}", decision), format!("{:?}", decide(&observed, &settings)));
-            prop_assert!(!decision.deferred || decision.status.is_none() && decision.after.is_empty());
+            let is_lease = |effect: &Effect| matches!(effect, Effect::MarkLease { .. });
+            prop_assert!(!decision.deferred || decision.status.is_none() && decision.after.iter().all(is_lease));
             let Some(status) = decision.status else { continue };
             let mut committed = observed;
             committed.job.status = Some(status);

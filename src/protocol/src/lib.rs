@@ -7,6 +7,8 @@
 //! Invariant: a record is at most [`Record::MAX_BYTES`] long, because the kubelet shares 4,096 bytes out
 //! among the containers of a pod. A reader accepts records of a newer starter: unknown fields are ignored.
 
+pub mod lease;
+
 use serde::{Deserialize, Serialize};
 
 /// Names of the starter's subcommands and of `run`'s flags.
@@ -38,8 +40,8 @@ pub mod flags {
     pub const GIVEN: &str = "--given";
     /// The directory of the [`control`](crate::control) files, absolute; without it there are none.
     pub const CONTROL: &str = "--control";
-    /// Seconds for which a lease's token is good, at least 1, counted from when the starter first sees it;
-    /// without it there is no lease. Needs [`CONTROL`], and [`MAX_VACATE_TIME`]: where the lease ends a job,
+    /// Seconds for which a lease's token is good, at least 1, counted from when the starter first sees it if
+    /// it is new then; without it there is no lease. Needs [`CONTROL`], and [`MAX_VACATE_TIME`]: where the lease ends a job,
     /// no kubelet may be there to kill it.
     pub const LEASE_DURATION: &str = "--lease-duration";
 }
@@ -54,8 +56,9 @@ pub mod control {
     pub const SUSPEND: &str = "suspend";
     /// The whole content of [`SUSPEND`] for a job that is suspended.
     pub const SUSPENDED: &str = "true";
-    /// File: the lease's token, any text that differs from the one before. An empty or missing one renews
-    /// nothing. The first token is waited for as long as a token is good.
+    /// File: the lease's [`Mark`](crate::lease::Mark). A token that differs from the one before renews the lease for as
+    /// long as it is good ([`good_for`](crate::lease::good_for)); all else renews nothing. The first token is waited for
+    /// as long as a new one is good.
     pub const LEASE: &str = "lease";
     /// What a file has beyond this many bytes is not looked at.
     pub const MAX_BYTES: u64 = 256;

@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use duj_protocol::control;
+use duj_protocol::{
+    control,
+    lease::{self, Mark},
+};
 
 use crate::arguments::ControlSettings;
 
@@ -42,7 +45,7 @@ pub(crate) struct Control {
 #[derive(Debug)]
 struct Lease {
     file: PathBuf,
-    token: Vec<u8>,
+    token: Mark,
     duration: Duration,
     ends: Duration,
 }
@@ -52,7 +55,7 @@ impl Control {
     pub(crate) fn new(settings: &ControlSettings, now: Instant, since_boot: Duration) -> Self {
         let lease = settings.lease_duration.map(|duration| Lease {
             file: settings.directory.join(control::LEASE),
-            token: Vec::new(),
+            token: Mark::FIRST,
             duration,
             ends: since_boot.saturating_add(duration),
         });
@@ -65,10 +68,10 @@ impl Control {
         self.next
     }
 
-    /// Reads the files.
-    pub(crate) fn look(&mut self, now: Instant, since_boot: Duration) -> Wanted {
+    /// Reads the files; `time` is the time of day in milliseconds since the epoch.
+    pub(crate) fn look(&mut self, now: Instant, since_boot: Duration, time: i64) -> Wanted {
         self.next = now + INTERVAL;
-        if self.lease.as_mut().is_some_and(|lease| lease.is_over(since_boot)) {
+        if self.lease.as_mut().is_some_and(|lease| lease.is_over(since_boot, time)) {
             return Wanted::Ended;
         }
         match read(&self.suspend) {
@@ -82,17 +85,20 @@ impl Control {
 
 impl Lease {
     /// The time is looked at first: a token that is found late must not revive a job that the operator, which
-    /// counts the same seconds, has given up.
-    fn is_over(&mut self, since_boot: Duration) -> bool {
+    /// counts the same seconds, has given up. Nor may one that was long on its way: it is worth less by that, but takes
+    /// nothing from what an earlier one has granted.
+    fn is_over(&mut self, since_boot: Duration, time: i64) -> bool {
         if since_boot >= self.ends {
             return true;
         }
-        if let Ok(token) = read(&self.file)
-            && !token.is_empty()
+        if let Ok(content) = read(&self.file)
+            && let Ok(text) = std::str::from_utf8(&content)
+            && let Some(token @ Mark::Token(written)) = Mark::read(text)
             && token != self.token
         {
             self.token = token;
-            self.ends = since_boot.saturating_add(self.duration);
+            let good = lease::good_for(written, time, self.duration);
+            self.ends = self.ends.max(since_boot.saturating_add(good));
         }
         false
     }
@@ -136,7 +142,18 @@ mod tests {
         /// What is wanted some seconds later.
         fn after(&mut self, seconds: u64) -> Wanted {
             self.seconds += seconds;
-            self.control.look(Instant::now(), Duration::from_secs(self.seconds))
+            let time = self.time();
+            self.control.look(Instant::now(), Duration::from_secs(self.seconds), time)
+        }
+
+        /// The time of day.
+        fn time(&self) -> i64 {
+            1_771_000_000_000 + i64::try_from(self.seconds).unwrap() * 1000
+        }
+
+        /// The operator writes a token that is so many seconds old when it arrives.
+        fn renew(&self, age: i64) {
+            self.write(control::LEASE, Mark::Token(self.time() - age * 1000).to_string());
         }
     }
 
@@ -180,25 +197,35 @@ mod tests {
 
     #[test]
     fn each_new_token_is_good_for_the_whole_duration() {
-        let mut stage = Stage::new("renewal", Some(10));
-        assert_eq!(stage.after(9), Wanted::Running, "the first token is waited for");
-        for token in ["a", "b", "a", "\u{ff}\n"] {
-            stage.write(control::LEASE, token);
-            assert_eq!(stage.after(0), Wanted::Running, "{token}");
-            assert_eq!(stage.after(9), Wanted::Running, "{token}");
+        let mut stage = Stage::new("renewal", Some(20));
+        assert_eq!(stage.after(19), Wanted::Running, "the first token is waited for");
+        for age in [0, 3, 10, -2, 0] {
+            stage.renew(age);
+            assert_eq!(stage.after(0), Wanted::Running, "{age}");
+            assert_eq!(stage.after(19), Wanted::Running, "{age}");
         }
         assert_eq!(stage.after(1), Wanted::Ended);
     }
 
     #[test]
-    fn the_same_token_and_none_renew_nothing() {
-        let mut stage = Stage::new("lapse", Some(10));
-        stage.write(control::LEASE, "a");
-        assert_eq!(stage.after(5), Wanted::Running);
-        for content in ["a", "", "a"] {
+    fn the_same_token_and_what_is_none_renew_nothing() {
+        let mut stage = Stage::new("lapse", Some(20));
+        stage.renew(0);
+        let token = fs::read_to_string(stage.directory.join(control::LEASE)).unwrap();
+        assert_eq!(stage.after(0), Wanted::Running);
+        let revoked = Mark::Revoked(stage.time() + 2000).to_string();
+        for content in [token.as_str(), "", "soon", &revoked, &format!("{token}\n")] {
             stage.write(control::LEASE, content);
             assert_eq!(stage.after(3), Wanted::Running);
         }
+        assert_eq!(stage.after(5), Wanted::Ended);
+    }
+
+    #[test]
+    fn the_token_of_a_pods_creation_renews_nothing() {
+        let mut stage = Stage::new("first", Some(20));
+        stage.write(control::LEASE, Mark::FIRST.to_string());
+        assert_eq!(stage.after(19), Wanted::Running);
         assert_eq!(stage.after(1), Wanted::Ended);
     }
 
@@ -209,21 +236,45 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_was_long_on_its_way_is_worth_less() {
+        for (age, left) in [(11, 19), (15, 15), (29, 5), (30, 5), (5000, 5), (-15, 15)] {
+            let mut stage = Stage::new(&format!("old{age}"), Some(20));
+            assert_eq!(stage.after(15), Wanted::Running);
+            stage.renew(age);
+            assert_eq!(stage.after(0), Wanted::Running);
+            assert_eq!(stage.after(left - 1), Wanted::Running, "{age} s old");
+            assert_eq!(stage.after(1), Wanted::Ended, "{age} s old");
+        }
+    }
+
+    #[test]
+    fn tokens_that_are_told_again_revive_nothing() {
+        // A kubelet whose connection was broken hears all that it missed, one after the other.
+        let mut stage = Stage::new("again", Some(20));
+        stage.renew(0);
+        assert_eq!(stage.after(0), Wanted::Running);
+        assert_eq!(stage.after(19), Wanted::Running);
+        for age in [49, 42, 35, 28] {
+            stage.renew(age);
+            assert_eq!(stage.after(0), Wanted::Running, "{age}");
+        }
+        assert_eq!(stage.after(1), Wanted::Running, "a token of 28 s had 2 s left");
+        assert_eq!(stage.after(1), Wanted::Ended);
+    }
+
+    #[test]
     fn a_token_that_comes_too_late_revives_nothing() {
         let mut stage = Stage::new("late", Some(10));
-        stage.write(control::LEASE, "a");
+        stage.renew(0);
         assert_eq!(stage.after(10), Wanted::Ended);
-        stage.write(control::LEASE, "b");
+        stage.renew(0);
         assert_eq!(stage.after(0), Wanted::Ended);
     }
 
     #[test]
-    fn a_token_counts_up_to_its_bound() {
+    fn what_is_longer_than_a_token_is_none() {
         let mut stage = Stage::new("long", Some(10));
-        let bound = usize::try_from(control::MAX_BYTES).unwrap();
-        stage.write(control::LEASE, "x".repeat(bound));
-        assert_eq!(stage.after(9), Wanted::Running);
-        stage.write(control::LEASE, "x".repeat(100_000));
+        stage.write(control::LEASE, "1".repeat(100_000));
         assert_eq!(stage.after(9), Wanted::Running);
         assert_eq!(stage.after(1), Wanted::Ended);
     }
@@ -232,8 +283,8 @@ mod tests {
     fn a_suspended_job_needs_its_lease_too() {
         let mut stage = Stage::new("both", Some(10));
         stage.write(control::SUSPEND, "true");
-        for token in ["a", "b", "c"] {
-            stage.write(control::LEASE, token);
+        for _ in 0..3 {
+            stage.renew(0);
             assert_eq!(stage.after(9), Wanted::Suspended);
         }
         assert_eq!(stage.after(10), Wanted::Ended);

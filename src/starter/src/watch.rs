@@ -155,7 +155,7 @@ impl Watch {
         let Some(control) = self.control.as_mut().filter(|control| now >= control.next()) else {
             return;
         };
-        match (control.look(now, since_boot()), self.suspension.is_on()) {
+        match (control.look(now, since_boot(), now_ms()), self.suspension.is_on()) {
             (Wanted::Running, false) | (Wanted::Suspended, true) => return,
             (Wanted::Running, true) => self.suspension.end(since_boot()),
             (Wanted::Suspended, false) => self.suspension.begin(now, since_boot()),

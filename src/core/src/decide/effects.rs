@@ -38,6 +38,7 @@ impl Work<'_> {
         let mut after = self.end_pods();
         after.extend(answers);
         let ttl = self.expire();
+        let leases = self.mark_leases();
         let (status, parts) = summary::status(&self);
         let committed = self.observed.job.status.as_ref();
         let changed = committed != Some(&status);
@@ -63,13 +64,15 @@ impl Work<'_> {
             && let Some(due) = self.told_later(&status).filter(|due| *due > self.observed.now)
         {
             self.wake_at(Some(due));
-            return Decision { before, wake: self.wake, because, ..Decision::default() };
+            let (after, wake) = (leases, self.wake);
+            return Decision { before, after, wake, because, ..Decision::default() };
         }
         if changed && !urgent && due > self.observed.now {
             self.wake_at(Some(due));
             return Decision {
                 before,
                 deferred: true,
+                after: leases,
                 wake: self.wake,
                 because,
                 ..Decision::default()
@@ -78,6 +81,7 @@ impl Work<'_> {
         if changed {
             after.extend(self.journal.mirrored());
         }
+        after.extend(leases);
         let pages = parts.into_iter().map(Effect::AppendPage);
         let before = pages.chain(before).collect();
         if self.more_to_follow {
@@ -181,6 +185,11 @@ impl Work<'_> {
                 continue;
             }
             if pod.deleting.is_some() {
+                continue;
+            }
+            if pod.is_lost() {
+                // Its kubelet ends what is left of it, when it comes back.
+                effects.push(delete(None));
                 continue;
             }
             let vacating = record.vacating.as_ref();

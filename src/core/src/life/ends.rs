@@ -8,6 +8,7 @@ use crate::{
     fate::{self, End, Fate, vacate},
     hold,
     journal::Run,
+    lease::Lease,
     pod::Requests,
     policy::AtExit,
     userlog::{Exit, Line},
@@ -24,7 +25,10 @@ impl Proc<'_> {
             self.execute(pod, started);
         }
         if self.record.disconnected
-            && !matches!(end.fate, Fate::Evicted(_) | Fate::StarterFailed(_))
+            && !matches!(
+                end.fate,
+                Fate::Evicted(_) | Fate::LeaseExpired(_) | Fate::StarterFailed(_)
+            )
         {
             // Its node answered again, with the job's end.
             self.journal.reconnected(self.id, at, pod);
@@ -49,12 +53,26 @@ impl Proc<'_> {
                 self.next_attempt();
             }
             Fate::Evicted(eviction) => self.evict(eviction.code, &eviction.reason, Some(&end)),
+            Fate::LeaseExpired(eviction) => {
+                self.disconnect_for_good(pod, &eviction.reason, at);
+                self.evict(eviction.code, &eviction.reason, Some(&end));
+            }
             Fate::StarterFailed(message) => {
                 self.journal.starter_failed(self.id, at, message);
                 self.starter_failed();
                 self.evict(vacate::STARTER_ERROR, message, Some(&end));
             }
         }
+    }
+
+    /// 022, unless it is in the log already, and 024.
+    fn disconnect_for_good(&mut self, pod: &PodFacts, reason: &str, at: Timestamp) {
+        if !self.record.disconnected {
+            let reason = "the job's lease was not renewed in time";
+            self.journal.disconnected(self.id, at, pod, reason);
+        }
+        self.journal.reconnect_failed(self.id, at, &pod.slot(), reason);
+        self.record.disconnected = false;
     }
 
     fn complete(&mut self, exit: Exit, pod: &PodFacts, end: &End, at: Timestamp) {
@@ -142,7 +160,9 @@ impl Proc<'_> {
 
     pub(super) fn end_time(&self, pod: &PodFacts, end: &End) -> Timestamp {
         let recorded = end.record.as_ref().and_then(|record| record.ended);
-        let said = recorded.and_then(instant).or_else(|| pod.finished()).or(pod.deleting);
+        let lost = pod.lease.as_ref().filter(|_| pod.is_lost()).and_then(Lease::ended);
+        let said = recorded.and_then(instant).or_else(|| pod.finished());
+        let said = said.or(lost).or(pod.deleting);
         self.believable(said.unwrap_or(self.now), pod)
     }
 

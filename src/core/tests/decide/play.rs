@@ -38,7 +38,12 @@ impl Play {
 
     /// A plain job that runs since ten seconds.
     pub(crate) fn running() -> Self {
-        let mut play = Self::of_a_plain_job();
+        Self::running_with(json!({}))
+    }
+
+    /// As [`Self::running`], with these fields of the specification.
+    pub(crate) fn running_with(fields: Value) -> Self {
+        let mut play = Self::of(fields);
         play.scene("submitted");
         play.pod().bind();
         play.scene("bound to node1");

@@ -118,8 +118,11 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(on_hold: bool) -> Self {
-        let spec = json!({ "image": "busybox:1.35", "executable": "sh", "hold": on_hold });
+    pub(crate) fn new(on_hold: bool, leased: bool) -> Self {
+        let lease = leased.then_some(300);
+        let spec = json!({
+            "image": "busybox:1.35", "executable": "sh", "hold": on_hold, "leaseDuration": lease,
+        });
         let server = Server::with(stage::job(spec));
         let mut operator = Operator::default();
         operator.look(&server);

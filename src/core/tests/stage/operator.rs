@@ -11,6 +11,7 @@ use duj_core::{
     patch,
     settings::Settings,
 };
+use duj_protocol::lease::Mark;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use std::collections::BTreeMap;
@@ -145,6 +146,10 @@ impl Operator {
             Effect::SuspendPod { name, uid, suspended } => {
                 request(fault, || server.suspend_pod(&name, &uid, suspended)).ok_or(Interrupted)?;
             }
+            Effect::MarkLease { name, uid, version, mark } => {
+                let marked = request(fault, || server.mark_lease(&name, &uid, &version, mark));
+                marked.ok_or(Interrupted)?.map_err(|_| Interrupted)?;
+            }
             Effect::ReleasePod { name, uid } => {
                 request(fault, || server.release_pod(&name, &uid)).ok_or(Interrupted)?;
             }
@@ -222,6 +227,14 @@ fn name_of(effect: &Effect) -> String {
         }
         Effect::SuspendPod { name, suspended, .. } => {
             format!("{} {}", if *suspended { "SuspendPod" } else { "ContinuePod" }, attempt(name))
+        }
+        Effect::MarkLease { name, mark, .. } => {
+            let what = match mark {
+                Mark::Token(_) => "RenewLease",
+                Mark::Revoked(_) => "RevokeLease",
+                Mark::Over(_) => "EndLease",
+            };
+            format!("{what} {}", attempt(name))
         }
         Effect::ReleasePod { name, .. } => format!("ReleasePod {}", attempt(name)),
         Effect::AppendPage(part) => format!("AppendPage {}", part.number),

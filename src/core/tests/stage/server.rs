@@ -5,6 +5,7 @@
 
 use duj_api::{DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, names};
 use duj_core::observed::{LogPart, RefusalKind};
+use duj_protocol::lease::Mark;
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
 use serde_json::{Value, json};
@@ -148,6 +149,28 @@ impl Server {
                 }
             });
         }
+    }
+
+    /// The operator writes the lease that the starter reads, if the pod is still as it saw it.
+    pub(crate) fn mark_lease(
+        &mut self,
+        name: &str,
+        uid: &str,
+        version: &str,
+        mark: Mark,
+    ) -> Result<(), Answer> {
+        let Some(pod) = self.pods.get(name).filter(|pod| pod.metadata.uid.as_deref() == Some(uid))
+        else {
+            return Ok(());
+        };
+        if pod.metadata.resource_version.as_deref() != Some(version) {
+            return Err(Answer::Conflict);
+        }
+        self.change_pod(name, |pod| {
+            let annotations = pod.metadata.annotations.get_or_insert_default();
+            annotations.insert(names::ANNOTATION_LEASE.into(), mark.to_string());
+        });
+        Ok(())
     }
 
     /// A pod is deleted with this grace instead of its own.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use duj_protocol::{Outcome, control, flags};
+use duj_protocol::{Outcome, control, flags, lease::Mark};
 use nix::sys::signal::Signal;
 
 use crate::job::{Job, Place, Running, can_be_init, places, until};
@@ -242,6 +242,12 @@ fn a_suspended_job_is_still_watched() {
     });
 }
 
+/// A token that is written now.
+fn token() -> String {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    Mark::Token(i64::try_from(now.as_millis()).unwrap()).to_string()
+}
+
 #[test]
 fn a_lease_that_is_renewed_keeps_the_job_and_one_that_is_not_ends_it() {
     everywhere(|place| {
@@ -249,8 +255,8 @@ fn a_lease_that_is_renewed_keeps_the_job_and_one_that_is_not_ends_it() {
         let job = job.flag(flags::LEASE_DURATION, "3").flag(flags::MAX_VACATE_TIME, "30");
         let script = format!("trap 'exit 21' TERM; {}", counting("main"));
         let running = job.start(place, &["sh", "-c", &script]);
-        for renewal in 0..7 {
-            write(&directory, control::LEASE, format!("token-{renewal}"));
+        for _ in 0..7 {
+            write(&directory, control::LEASE, token());
             thread::sleep(Duration::from_secs(1));
         }
         assert_eq!(running.record_now().unwrap().outcome, None, "{place:?}: ended too early");
@@ -326,13 +332,13 @@ fn the_kubelets_way_of_replacing_files_is_seen() {
     everywhere(|place| {
         let (job, directory) = controlled("swap", place);
         let job = job.flag(flags::LEASE_DURATION, "4").flag(flags::MAX_VACATE_TIME, "30");
-        publish(&directory, "1", "", "a");
+        publish(&directory, "1", "", &Mark::FIRST.to_string());
         let running = job.start(place, &["sh", "-c", &counting("main")]);
         go_on(&job, &["main"]);
-        publish(&directory, "2", "true", "b");
+        publish(&directory, "2", "true", &token());
         suspended(&running, 1);
         stand_still(&job, &["main"]);
-        publish(&directory, "3", "", "c");
+        publish(&directory, "3", "", &token());
         go_on(&job, &["main"]);
         let ended = running.end();
         assert_eq!(ended.outcome(), &Outcome::Signalled(15));
