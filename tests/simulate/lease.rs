@@ -117,7 +117,7 @@ impl World {
         lease.token = token;
         let ends = ends.max(now + good_for(written, time, lease.duration));
         lease.ends = Some(ends);
-        self.plan(ends - now, Act::LeaseEnds(uid.to_owned()));
+        self.plan(ends.saturating_sub(now), Act::LeaseEnds(uid.to_owned()));
     }
 
     /// The starter looks whether its lease is over, and then asks the job to end.
