@@ -7,17 +7,23 @@ use std::collections::BTreeMap;
 
 /// Reads `0-811,813`. `None` where it is not such a list, or names a proc of `limit` or above.
 pub fn parse_ranges(text: &str, limit: u32) -> Option<Vec<u32>> {
-    let mut procs = Vec::new();
+    let mut ranges = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
         if first > last || last >= limit {
             return None;
         }
-        procs.extend(first..=last);
+        ranges.push((first, last));
     }
-    procs.sort_unstable();
-    procs.dedup();
+    ranges.sort_unstable();
+    // Each proc once, also on the way: ranges that repeat each other must not cost more than one of them.
+    let mut procs = Vec::new();
+    let mut next = 0;
+    for (first, last) in ranges {
+        procs.extend(first.max(next)..=last);
+        next = next.max(last + 1);
+    }
     Some(procs)
 }
 

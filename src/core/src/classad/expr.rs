@@ -93,9 +93,14 @@ impl Expr {
     /// The names of the job's attributes that the expression reads, as it spells them, each once
     /// and in their order. Not those that they read in turn, and not those of other ads (`TARGET.`).
     pub fn references(&self) -> Vec<String> {
+        self.references_and_size().0
+    }
+
+    /// The same, and how many nodes were looked at for it.
+    pub(super) fn references_and_size(&self) -> (Vec<String>, usize) {
         let mut found = References::default();
         found.visit(self);
-        found.names
+        (found.names, found.nodes)
     }
 }
 
@@ -103,10 +108,12 @@ impl Expr {
 struct References {
     names: Vec<String>,
     seen: BTreeSet<String>,
+    nodes: usize,
 }
 
 impl References {
     fn visit(&mut self, expr: &Expr) {
+        self.nodes += expr.nodes.len();
         // The bases of `MY.x` and `TARGET.x` name an ad, not an attribute.
         let mut scopes = BTreeSet::new();
         for (id, node) in expr.nodes.iter().enumerate() {

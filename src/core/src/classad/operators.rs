@@ -209,9 +209,9 @@ fn compare(operator: Binary, left: &Value, right: &Value) -> Value {
 
 /// By bytes, in lower case (ASCII).
 pub(super) fn compare_ignoring_case(left: &str, right: &str) -> Ordering {
-    let lower =
-        |text: &'_ str| text.bytes().map(|byte| byte.to_ascii_lowercase()).collect::<Vec<_>>();
-    lower(left).cmp(&lower(right))
+    // Without copies: no more is read than the shorter of both.
+    let lower = |byte: u8| byte.to_ascii_lowercase();
+    left.bytes().map(lower).cmp(right.bytes().map(lower))
 }
 
 fn bitwise(operator: Binary, left: &Value, right: &Value) -> Value {

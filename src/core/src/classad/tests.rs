@@ -344,6 +344,25 @@ fn bounds_of_an_evaluation() {
     }
 }
 
+/// To look for each character of a long text among many separators is work, and is paid for.
+#[test]
+fn bounds_of_separators() {
+    let mut ad = ClassAd::new();
+    ad.insert("Text", "abc,".repeat(15_000));
+    ad.insert("Separators", ";:".repeat(30_000));
+    for call in [
+        "size(split(Text, Separators))",
+        "stringListSize(Text, Separators)",
+        "stringListMember(\"abc\", Text, Separators)",
+        "stringListSubsetMatch(Text, Text, Separators)",
+        "stringListsIntersect(Text, \"abc\", Separators)",
+        "stringList_regexpMember(\"abc\", Text, Separators)",
+    ] {
+        assert_eq!(parse(call).evaluate(&ad, &context()), Value::Error, "{call}");
+    }
+    assert_eq!(parse("size(split(Text, \",\"))").evaluate(&ad, &context()), Value::Integer(15_000));
+}
+
 #[test]
 fn the_context_decides() {
     let expr = parse("random(1000000) + random(1000000)");

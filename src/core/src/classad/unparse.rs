@@ -3,7 +3,7 @@
 //! The old form (`Display`) is that of job ads, `condor_q -long` and hold reasons; the new form is
 //! that of the language's manuals, of `string()` and of the Python bindings. Invariant: what was
 //! read in the one form and is written in it is read as the same again, if its reals have at most
-//! 16 digits.
+//! 16 digits and its moments years of four.
 
 use std::fmt::{self, Write};
 

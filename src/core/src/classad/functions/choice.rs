@@ -105,7 +105,9 @@ struct Search {
 impl Search {
     fn visit(&mut self, call: &mut Call<'_>, scope: &Scope, expr: &Expr, depth: u8) -> Result<()> {
         let depth = depth.checked_sub(1).ok_or(Failed)?;
-        for name in expr.references() {
+        let (names, size) = expr.references_and_size();
+        call.spend(size / 16)?;
+        for name in names {
             call.spend(1 + name.len())?;
             match find(scope, &name) {
                 Some((scope, expr, place)) if self.visited.insert(place) => {

@@ -221,7 +221,8 @@ pub(super) fn split(call: &mut Call<'_>) -> Result {
         Some(_) => return Ok(Value::Error),
     };
     let Some(text) = values.first().and_then(Value::as_str) else { return Ok(Value::Error) };
-    call.spend(text.len() / 8)?;
+    // Each character is looked for among the separators.
+    call.spend(text.len() / 8 + text.len() * (1 + separators.len()) / 64)?;
     let mut parts = Vec::new();
     let mut last = None;
     let mut rest = text;

@@ -114,6 +114,7 @@ pub(super) fn string_list_regexp_member(call: &mut Call<'_>) -> Result {
     let delimiters = texts.get(2).copied().unwrap_or(", ");
     let options = texts.get(3).copied().unwrap_or("").to_ascii_lowercase();
     let Some(pattern) = compile(call, pattern, &options)? else { return Ok(Value::Error) };
+    call.spend(list.len() * (1 + delimiters.len()) / 64)?;
     let mut answer = Value::Undefined;
     for part in string_lists::parts(list, delimiters) {
         let found = matches(call, &pattern, part)?;

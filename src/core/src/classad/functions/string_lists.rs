@@ -82,12 +82,12 @@ pub(super) fn member(call: &mut Call<'_>) -> Result {
         _ => return Ok(Value::Error),
     };
     let delimiters = texts.get(2).copied().flatten().unwrap_or(", \t\r\n");
+    call.spend((list.len() + item.len()) * (1 + delimiters.len()) / 64)?;
     let members: Vec<&str> = parts(list, delimiters).collect();
     let ignore_case = call.name.starts_with("stringlisti");
     let same = |a: &str, b: &str| if ignore_case { a.eq_ignore_ascii_case(b) } else { a == b };
     let contains = |item: &str| members.iter().any(|member| same(member, item));
     if !call.name.ends_with("subsetmatch") {
-        call.spend(list.len() * (1 + delimiters.len()) / 64)?;
         return Ok(Value::Boolean(contains(item)));
     }
     if item.is_empty() {
@@ -95,7 +95,6 @@ pub(super) fn member(call: &mut Call<'_>) -> Result {
     }
     let items: Vec<&str> = parts(item, delimiters).collect();
     call.spend(items.len() * members.len() / 4)?;
-    call.spend((list.len() + item.len()) * (1 + delimiters.len()) / 64)?;
     Ok(Value::Boolean(!items.is_empty() && items.into_iter().all(contains)))
 }
 
