@@ -66,6 +66,8 @@ struct Tally {
     writes: u64,
     faults: u64,
     kills: u64,
+    /// Runs in which two operators serve at a time.
+    pairs: u64,
     wrong: String,
     failed: u64,
 }
@@ -76,7 +78,7 @@ impl Tally {
     fn play(&mut self, scenario: &Scenario, plan: &Plan, shift: Shift, undisturbed: &Outcome) {
         let outcome = run::run(CALM, scenario.people(), plan, shift);
         let case = format!("'{}' with {plan:?}, {shift:?}", scenario.name);
-        self.count(&case, &outcome);
+        self.count(&case, shift, &outcome);
         let (expected, found) = match plan {
             Plan::Weather { .. } => (&undisturbed.gist, &outcome.gist),
             _ => (&undisturbed.end, &outcome.end),
@@ -86,8 +88,9 @@ impl Tally {
         }
     }
 
-    fn count(&mut self, case: &str, outcome: &Outcome) {
+    fn count(&mut self, case: &str, shift: Shift, outcome: &Outcome) {
         self.runs += 1;
+        self.pairs += u64::from(matches!(shift, Shift::Overlapping { .. }));
         self.writes += outcome.writes;
         self.faults += outcome.faults;
         self.kills += outcome.kills;
@@ -106,9 +109,19 @@ impl Tally {
     }
 
     fn conclude(self, what: &str) {
-        let Self { runs, writes, faults, kills, wrong, failed } = self;
+        let Self { runs, writes, faults, kills, pairs, wrong, failed } = self;
         println!("{what}: {runs} runs, {writes} writes, {faults} faults, {kills} deaths");
         assert!(failed == 0, "{failed} of {runs} runs failed\n{wrong}");
+        duj_tally::tell(
+            &format!("simulation: {what}"),
+            &[
+                ("runs", runs),
+                ("writes", writes),
+                ("faults", faults),
+                ("deaths", kills),
+                ("runs of two operators", pairs),
+            ],
+        );
     }
 }
 
@@ -150,7 +163,7 @@ fn seeds() -> Option<Range<u64>> {
 fn what_nobody_disturbs_ends_as_it_should() {
     let mut tally = Tally::default();
     for (scenario, outcome) in undisturbed() {
-        tally.count(scenario.name, outcome);
+        tally.count(scenario.name, Shift::One, outcome);
         tally.play(scenario, &Plan::Nothing, Shift::One, outcome);
     }
     tally.conclude("undisturbed");
@@ -226,7 +239,7 @@ fn anything(seeds: impl Iterator<Item = u64>, plot: fn(u64) -> Scenario, what: &
         let shift =
             if seed % 3 == 0 { Shift::Overlapping { every: 15, stays: 10 } } else { Shift::One };
         let outcome = run::run(seed, scenario.people(), &plan, shift);
-        tally.count(&format!("seed {seed}, {:?}", scenario.steps), &outcome);
+        tally.count(&format!("seed {seed}, {:?}", scenario.steps), shift, &outcome);
     }
     tally.conclude(what);
 }

@@ -219,6 +219,15 @@ fn the_moment_is_right_in_another_time_zone() {
     // The zone was really another one, before and after summer time begins at 08:00 UTC.
     assert!(theirs[0].text.starts_with("000 (042.000.000) 2026-03-08 01:55:00 "));
     assert!(theirs[301].text.contains(" 2026-03-08 03:00:01 "), "{}", theirs[301].text);
+    tell("our logs", 1, ours.len());
+}
+
+fn tell(what: &str, logs: u64, events: usize) {
+    let events = u64::try_from(events).expect("a number");
+    duj_tally::tell(
+        &format!("HTCondor's log reader: {what}"),
+        &[("logs", logs), ("events", events)],
+    );
 }
 
 /// Why our times end in `Z`.
@@ -365,4 +374,5 @@ fn both_read_the_same_in_real_logs() {
         let trimmed = |text: &str| text.replace(" \n", "\n");
         assert_eq!(trimmed(&theirs.text), trimmed(&again.text));
     }
+    tell("its own logs", u64::try_from(logs.len()).expect("a number"), ours.len());
 }

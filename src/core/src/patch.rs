@@ -62,6 +62,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: duj_tally::cases(ProptestConfig::default().cases), ..ProptestConfig::default() })]
+
         #[test]
         fn before_and_patch_make_after(before in document(), after in document()) {
             let mut patched = before.clone();

@@ -104,6 +104,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: duj_tally::cases(ProptestConfig::default().cases), ..ProptestConfig::default() })]
+
         #[test]
         fn grouping_keeps_every_proc(codes in prop::collection::vec(0i32..3, 1..60)) {
             let records: BTreeMap<u32, ProcRecord> = codes.iter().zip(0u32..)

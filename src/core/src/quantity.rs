@@ -169,6 +169,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: duj_tally::cases(ProptestConfig::default().cases), ..ProptestConfig::default() })]
+
         #[test]
         fn any_text_has_an_answer(text in ".{0,40}") {
             let _ = units(&text);

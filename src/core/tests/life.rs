@@ -21,7 +21,7 @@ use proptest::prelude::*;
 use steps::{World, step};
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: duj_tally::cases(ProptestConfig::default().cases), max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn lives(on_hold: bool, leased: bool, plan in prop::collection::vec(step(), 0..60)) {

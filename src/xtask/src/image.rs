@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 use anyhow::Context as _;
 use oci_client::config::Config;
 
+pub(crate) use self::binaries::target_directory;
 pub(crate) use self::registry::{Published, Registry};
 use self::{layer::Tree, oci::Image};
 use crate::cluster::{self, Cluster};

@@ -1,11 +1,15 @@
 //! `cargo xtask test`: everything that must hold, in the order in which a fault is found soonest.
 //!
 //! Invariant: each step stands for itself and stops the run when it fails; nothing is skipped without being named. With
-//! `--fast` there is no cluster; without it, the real node runs every scenario and every example.
+//! `--fast` there is no cluster; without it, the real node runs every scenario and every example. At the end stands what was
+//! tried; tests that should tell it and do not fail their step.
+
+mod tried;
 
 use crate::{chart, cluster, crds, demo, deploy, image};
 use anyhow::{Context as _, bail};
 use std::{process::Command, time::Instant};
+use tried::Tried;
 
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -33,8 +37,9 @@ const SCENARIOS_AT_ONCE: &str = "--test-threads=8";
 /// Runs the steps.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut steps = Steps::default();
+    let tried = Tried::nothing_yet()?;
     if arguments.scenario.is_none() {
-        without_cluster(&mut steps)?;
+        without_cluster(&mut steps, &tried)?;
     }
     if !arguments.fast {
         let found = cluster::find(&arguments.cluster)?.is_some();
@@ -44,11 +49,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         }
         result?;
     }
-    steps.report();
+    let table = if arguments.scenario.is_none() { tried.table()? } else { String::new() };
+    steps.report(&table);
     Ok(())
 }
 
-fn without_cluster(steps: &mut Steps) -> anyhow::Result<()> {
+fn without_cluster(steps: &mut Steps, tried: &Tried) -> anyhow::Result<()> {
     steps.run("formatting", || cargo(&["fmt", "--all", "--check"]))?;
     steps.run("lints", || {
         let all = [
@@ -63,8 +69,14 @@ fn without_cluster(steps: &mut Steps) -> anyhow::Result<()> {
     })?;
     steps.run("generated files", || crds::check(&crate::repository()))?;
     steps.run("unit tests, tables, properties, simulation, HTCondor's own readers", || {
+        let mut command = Command::new(env!("CARGO"));
         // Many wait for processes, few for the processor.
-        cargo(&["test", "--quiet", "--workspace", "--", "--test-threads=8"])
+        command
+            .args(["test", "--quiet", "--workspace", "--", "--test-threads=8"])
+            .current_dir(crate::repository())
+            .env(duj_tally::VARIABLE, tried.file());
+        finish(command)?;
+        tried.table().map(|_| ())
     })?;
     steps.run("chart", || chart::check(&cluster::helm()?))
 }
@@ -150,10 +162,11 @@ impl Steps {
         }
     }
 
-    fn report(&self) {
+    fn report(&self, tried: &str) {
         for (name, seconds) in &self.0 {
             println!("{seconds:8.1} s  {name}");
         }
+        print!("{tried}");
         println!("steps: {} passed, 0 failed", self.0.len());
     }
 }

@@ -149,7 +149,7 @@ fn pod() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: duj_tally::cases(ProptestConfig::default().cases), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_pod_makes_a_decision_panic(pods in prop::collection::vec(pod(), 0..4), hold: bool) {

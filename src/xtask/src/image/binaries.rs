@@ -24,7 +24,7 @@ pub(super) struct Binaries {
 }
 
 /// Where cargo builds: `CARGO_TARGET_DIR`, else the checkout's `target`.
-pub(super) fn target_directory() -> PathBuf {
+pub(crate) fn target_directory() -> PathBuf {
     let named = env::var_os("CARGO_TARGET_DIR").filter(|value| !value.is_empty());
     crate::repository().join(named.map_or_else(|| PathBuf::from("target"), PathBuf::from))
 }

@@ -220,7 +220,7 @@ fn any_event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: duj_tally::cases(ProptestConfig::default().cases), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Each event comes back as it was, and its text is the one text for it.
     #[test]
