@@ -98,6 +98,7 @@ mod tests {
     fn ranges_are_read_and_written() {
         assert_eq!(format_ranges(&[0, 1, 2, 5, 7, 8]), "0-2,5,7-8");
         assert_eq!(parse_ranges("0-2,5,7-8", 9), Some(vec![0, 1, 2, 5, 7, 8]));
+        assert_eq!(parse_ranges("7-8,0-4,3,2-5,8", 9), Some(vec![0, 1, 2, 3, 4, 5, 7, 8]));
         for bad in ["", "-", "1-", "2-1", "9", "a", "1,,2", "99999999999"] {
             assert_eq!(parse_ranges(bad, 9), None, "{bad}");
         }

@@ -21,6 +21,11 @@ pub const EXPECTED: &[&str] = &[
     "HTCondor's evaluator: random expressions",
     "HTCondor's log reader: our logs",
     "HTCondor's log reader: its own logs",
+    "hostile input: classad",
+    "hostile input: evaluate",
+    "hostile input: policies",
+    "hostile input: userlog",
+    "hostile input: words",
     PROPERTIES,
 ];
 

@@ -9,6 +9,7 @@ mod cluster;
 mod crds;
 mod demo;
 mod deploy;
+mod fuzz;
 mod image;
 mod kubectl;
 mod test;
@@ -34,6 +35,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Put the project's image and its chart into a cluster
     Deploy(deploy::Arguments),
+    /// Feed hostile input to what reads users' texts, guided by coverage
+    Fuzz(fuzz::Arguments),
     /// Build the project's image and the workload images, and put them into a registry
     Image(image::Arguments),
     /// Run every test; --fast for those that need no cluster
@@ -58,6 +61,7 @@ fn run() -> anyhow::Result<()> {
         Command::Crds(arguments) => crds::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Deploy(arguments) => deploy::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
     }
