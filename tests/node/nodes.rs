@@ -4,10 +4,14 @@
 use crate::{
     evictions::{bind, evictions},
     people::FIRST_STAYS,
-    world::{World, event_numbers},
+    world::{World, event_numbers, proc, script},
 };
-use duj_api::status::{DockerUniverseJobStatus, ProcStatus};
-use duj_core::fate::vacate;
+use duj_api::{
+    names,
+    status::{DockerUniverseJobStatus, ProcStatus},
+};
+use duj_core::{fate::vacate, userlog};
+use duj_protocol::{Outcome, Record, lease::Mark};
 use k8s_openapi::{
     api::{
         coordination::v1::Lease,
@@ -115,6 +119,32 @@ impl Ghost {
     }
 }
 
+impl Ghost {
+    /// Tells that a pod's job was ended because its lease was over, and confirms the pod's deletion.
+    async fn end(&self, world: &World, pod: &Pod) {
+        let record = Record {
+            version: Record::VERSION,
+            outcome: Some(Outcome::Signalled(15)),
+            lease_expired: true,
+            ..Record::default()
+        };
+        let end = json!({ "exitCode": 143, "reason": "Error", "message": record.to_message() });
+        let status = json!({ "status": {
+            "phase": "Failed",
+            "containerStatuses": [{
+                "name": "job", "ready": false, "started": false, "restartCount": 0, "image": "", "imageID": "",
+                "state": { "running": null, "terminated": end },
+            }],
+        } });
+        let (pods, name) = (world.api::<Pod>(), pod.name_any());
+        pods.patch_status(&name, &PatchParams::default(), &Patch::Strategic(status))
+            .await
+            .expect("a pod's status");
+        let parameters = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+        pods.delete(&name, &parameters).await.expect("a kubelet confirms a deletion");
+    }
+}
+
 async fn renew(client: &Client, name: &str) {
     let leases: Api<Lease> = Api::namespaced(client.clone(), "kube-node-lease");
     let lease = json!({
@@ -127,11 +157,16 @@ async fn renew(client: &Client, name: &str) {
     let _ = leases.patch(name, &parameters, &Patch::Apply(lease)).await;
 }
 
-async fn running_on_a_ghost(world: &World, scheduling: Value) -> Ghost {
+/// No scheduler but the test, and pods that the node controller does not delete.
+fn patient() -> Value {
+    let toleration = json!({ "key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute" });
+    json!({ "schedulerName": "nobody", "tolerations": [toleration] })
+}
+
+/// A job whose first attempt runs on a new ghost: it stays, and the next one ends.
+async fn running_on_a_ghost(world: &World, others: Value) -> Ghost {
     let ghost = Ghost::rise(world).await;
-    let spec =
-        json!({ "executable": "sh", "arguments": ["-c", FIRST_STAYS], "scheduling": scheduling });
-    world.submit("job", spec).await;
+    world.submit("job", script(FIRST_STAYS, others)).await;
     world.wait_because("job", "WaitingForScheduler").await;
     ghost.run(world, "job").await;
     world.wait_for("job", ProcStatus::Running).await;
@@ -165,10 +200,7 @@ fn is_unbound(pod: &Pod) -> bool {
 async fn a_node_that_does_not_answer_is_waited_for_and_lost_only_when_it_is_gone() {
     let world = World::new("ghost").await;
     // The node controller does not delete what tolerates its taint.
-    let patient = json!({ "key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute" });
-    let ghost =
-        running_on_a_ghost(&world, json!({ "schedulerName": "nobody", "tolerations": [patient] }))
-            .await;
+    let ghost = running_on_a_ghost(&world, json!({ "scheduling": patient() })).await;
     ghost.fall_silent();
     let status = world.wait("job", "disconnected", disconnected).await;
     assert_eq!(event_numbers(&status), [0, 1, 22]);
@@ -196,7 +228,8 @@ async fn a_node_that_does_not_answer_is_waited_for_and_lost_only_when_it_is_gone
 #[tokio::test]
 async fn a_node_declared_out_of_service_gives_its_job_back() {
     let world = World::new("outofservice").await;
-    let ghost = running_on_a_ghost(&world, json!({ "schedulerName": "nobody" })).await;
+    let ghost =
+        running_on_a_ghost(&world, json!({ "scheduling": { "schedulerName": "nobody" } })).await;
     ghost.fall_silent();
     world.wait("job", "disconnected", disconnected).await;
     world
@@ -220,5 +253,67 @@ async fn a_node_declared_out_of_service_gives_its_job_back() {
         .delete(&ghost.name, &DeleteParams::default())
         .await
         .expect("a node can be deleted");
+    world.end().await;
+}
+
+/// The lease of the job's first pod.
+async fn lease(world: &World) -> Mark {
+    let pod = world.pods("job").await.remove(0);
+    let text = pod.annotations().get(names::ANNOTATION_LEASE).expect("a lease");
+    Mark::read(text).expect("a mark")
+}
+
+#[tokio::test]
+async fn a_node_that_stays_silent_for_longer_than_the_lease_is_given_up() {
+    let world = World::new("lease").await;
+    let spec = json!({ "leaseDuration": 20, "maxVacateTime": 1, "scheduling": patient() });
+    let ghost = running_on_a_ghost(&world, spec).await;
+    world
+        .until("the lease is renewed", || async {
+            matches!(lease(&world).await, Mark::Token(time) if time > 0)
+        })
+        .await;
+    ghost.fall_silent();
+    world.wait("job", "disconnected", disconnected).await;
+    let because = world.wait_because("job", "NodeNotAnswering").await;
+    assert!(because.contains("lease of 20 seconds"), "{because}");
+    world
+        .until("the lease is revoked", || async { matches!(lease(&world).await, Mark::Revoked(_)) })
+        .await;
+    let first = world.pod("job").await.name_any();
+    completes_elsewhere(&world, &[0, 1, 22, 24, 4, 1, 6, 5]).await;
+    let text = world.job("job").await.status.unwrap().user_log.unwrap().text;
+    let words = "Job disconnected too long: JobLeaseDuration (20 seconds) expired";
+    assert_eq!(text.matches(words).count(), 2, "{text}");
+    assert!(userlog::read(&text).all(|event| event.is_ok()));
+
+    // The first pod is there until its node comes back, and is not heard again.
+    let old = world.api::<Pod>().get(&first).await.expect("only its kubelet ends it");
+    assert!(old.metadata.deletion_timestamp.is_some() && old.finalizers().is_empty());
+    ghost.answer_again().await;
+    ghost.end(&world, &old).await;
+    world
+        .until("the first pod is gone", || async {
+            world.api::<Pod>().get_opt(&first).await.is_ok_and(|pod| pod.is_none())
+        })
+        .await;
+    let status = world.job("job").await.status.unwrap();
+    assert_eq!(event_numbers(&status), [0, 1, 22, 24, 4, 1, 6, 5]);
+    assert_eq!((proc(&status).attempt, proc(&status).num_vacates), (1, 1));
+    ghost
+        .nodes()
+        .delete(&ghost.name, &DeleteParams::default())
+        .await
+        .expect("a node can be deleted");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_lease_reaches_the_starter_and_is_renewed_there() {
+    let world = World::new("renewed").await;
+    world.submit("job", script("sleep 45; exit 6", json!({ "leaseDuration": 20 }))).await;
+    let record = world.wait_for("job", ProcStatus::Completed).await;
+    assert_eq!((record.exit_code, record.attempt), (Some(6), 0));
+    assert!(record.wall_clock_time >= 45, "{record:?}");
     world.end().await;
 }

@@ -368,10 +368,11 @@ fn of_leases() -> Vec<Scenario> {
                 completed(),
             ],
         ),
-        scenario(
-            "its node falls silent before it starts it",
+        race(
+            "its node starts it after it fell silent",
             vec![
-                lease("image 100 exit 0 after 2", 20),
+                lease("novolume 90 stay then exit 0 after 2", 20),
+                (When::HasPod, Do::Nothing),
                 (When::After(10), Do::LoseNode(Some(250))),
                 completed(),
             ],

@@ -16,6 +16,9 @@ use k8s_openapi::api::core::v1::Pod;
 /// at its files, the kernel's end of the processes, and a busy node.
 const MARGIN: SignedDuration = SignedDuration::from_secs(30);
 
+/// The time between two renewals, whatever somebody else's pod says: a third of the shortest lease that there is.
+const SHORTEST: SignedDuration = SignedDuration::from_secs(6);
+
 /// The lease of the job in one pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
@@ -78,7 +81,7 @@ impl Lease {
             Some(Mark::Revoked(_)) | None => return Due::Now(token(now)),
             Some(Mark::Over(_)) => return Due::Never,
         };
-        let third = SignedDuration::from_secs(self.duration) / 3;
+        let third = (SignedDuration::from_secs(self.duration) / 3).max(SHORTEST);
         let last = written.max(started);
         // A time to come was written by another clock: there is no waiting for it.
         if now.duration_since(last).abs() >= third {

@@ -145,6 +145,7 @@ const SCENES: &[(&str, &[Step])] = &[
             &[("/exitCode", 0), ("/numJobStarts", 2), ("/numHolds", 1), ("/lastHold/code", 47)],
         )],
     ),
+    ("a lease", &[step("lease.yaml", "lease", "Completed", &[("/exitCode", 0)])]),
     ("many procs", &[step("many-procs.yaml", "many-procs", "Completed", &[("/exitCode", 0)])]),
     (
         "commands: suspend and continue one proc, vacate both, hold by a constraint",

@@ -1,4 +1,5 @@
 use super::*;
+use crate::lease::Lease;
 use duj_api::{
     job::{EnvironmentVariable, LocalReference},
     scheduling::SecurityContext,
@@ -116,4 +117,39 @@ fn limits_follow_the_requests() {
     assert_eq!(limits["nvidia.com/gpu"].0, "2");
     let arguments = container(&pod).args.clone().unwrap();
     assert!(arguments.windows(2).any(|pair| pair == ["--disk-limit", "10000000"]));
+}
+
+#[test]
+fn a_lease_is_a_flag_a_file_and_a_first_token() {
+    let mut job = job();
+    job.spec.lease_duration = Some(1200);
+    let pod = pod_for(&job, &Settings::default(), FIRST).unwrap();
+    let arguments = container(&pod).args.clone().unwrap();
+    assert!(arguments.windows(2).any(|pair| pair == ["--lease-duration", "1200"]));
+    let volumes = pod.spec.as_ref().unwrap().volumes.clone().unwrap();
+    let control = volumes.iter().find(|volume| volume.name == names::VOLUME_CONTROL).unwrap();
+    let files = control.downward_api.clone().unwrap().items.unwrap();
+    let paths: Vec<_> = files
+        .iter()
+        .map(|file| (file.path.as_str(), file.field_ref.as_ref().unwrap().field_path.as_str()))
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            ("suspend", "metadata.annotations['dockeruniverse.io/suspend']"),
+            ("lease", "metadata.annotations['dockeruniverse.io/lease']"),
+        ]
+    );
+    assert_eq!(pod.metadata.annotations.as_ref().unwrap()[names::ANNOTATION_LEASE], "0");
+    let lease = Lease::read(&pod).unwrap();
+    assert_eq!(lease, Lease { duration: 1200, grace: 605, mark: Some(Mark::FIRST) });
+}
+
+#[test]
+fn what_the_user_calls_a_lease_is_none() {
+    let mut job = job();
+    job.spec.arguments = vec!["--lease-duration".into(), "1200".into()];
+    let pod = pod_for(&job, &Settings::default(), FIRST).unwrap();
+    assert_eq!(Lease::read(&pod), None);
+    assert!(!pod.metadata.annotations.unwrap().contains_key(names::ANNOTATION_LEASE));
 }

@@ -50,7 +50,7 @@ fn record() -> impl Strategy<Value = String> {
         |(started, ended, outcome, oom_kills, stopped_by, number)| {
             json!({
                 "version": 1, "started": started, "ended": ended, "outcome": outcome, "oomKills": oom_kills,
-                "stoppedBy": stopped_by,
+                "stoppedBy": stopped_by, "leaseExpired": oom_kills == 0 && number == 0,
                 "usage": { "userMs": number, "systemMs": number, "peakMemory": number, "resident": number, "scratch": number },
             })
             .to_string()
@@ -148,11 +148,34 @@ fn pod() -> impl Strategy<Value = Value> {
     )
 }
 
+/// A pod with a lease, as anybody may write it.
+fn leased_pod() -> impl Strategy<Value = Value> {
+    let time = prop_oneof![
+        Just(0i64),
+        Just(1_772_366_400_000),
+        Just(1_772_366_990_000),
+        any::<i64>(),
+        Just(i64::MAX),
+        Just(i64::MIN)
+    ];
+    let mark = (prop::sample::select(vec!["", "revoked ", "over ", "x"]), time)
+        .prop_map(|(word, time)| format!("{word}{time}"));
+    let seconds = prop_oneof![Just(20i64), Just(0), any::<i64>(), Just(i64::MAX), Just(i64::MIN)];
+    (pod(), mark, seconds.clone(), seconds).prop_map(|(mut pod, mark, duration, grace)| {
+        pod["metadata"]["annotations"] = json!({ names::ANNOTATION_LEASE: mark });
+        pod["spec"]["containers"] = json!([{
+            "name": "job", "args": ["run", "--lease-duration", duration.to_string(), "--", "sh"],
+        }]);
+        pod["spec"]["terminationGracePeriodSeconds"] = json!(grace);
+        pod
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: duj_tally::cases(ProptestConfig::default().cases), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_pod_makes_a_decision_panic(pods in prop::collection::vec(pod(), 0..4), hold: bool) {
+    fn no_pod_makes_a_decision_panic(pods in prop::collection::vec(prop_oneof![pod(), leased_pod()], 0..4), hold: bool) {
         let pods: Vec<PodFacts> =
             pods.into_iter().filter_map(|pod| serde_json::from_value::<Pod>(pod).ok()).filter_map(|pod| PodFacts::read(&pod)).collect();
         let spec = json!({ "image": "busybox", "executable": "sh", "hold": hold, "requestDisk": "1Mi" });
