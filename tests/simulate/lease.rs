@@ -115,9 +115,9 @@ impl World {
             return;
         }
         lease.token = token;
-        let ends = ends.max(now + good_for(written, time, lease.duration));
-        lease.ends = Some(ends);
-        self.plan(ends.saturating_sub(now), Act::LeaseEnds(uid.to_owned()));
+        let left = good_for(written, time, lease.duration).max(ends.saturating_sub(now));
+        lease.ends = Some(now + left);
+        self.plan(left, Act::LeaseEnds(uid.to_owned()));
     }
 
     /// The starter looks whether its lease is over, and then asks the job to end.
