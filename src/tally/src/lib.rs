@@ -17,6 +17,7 @@ pub const EXPECTED: &[&str] = &[
     "simulation: two operators at a time",
     "simulation: plots in any weather",
     "simulation: anything in any weather",
+    "simulation: anything with a lease",
     "HTCondor's evaluator: known expressions",
     "HTCondor's evaluator: random expressions",
     "HTCondor's log reader: our logs",

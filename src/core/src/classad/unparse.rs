@@ -109,7 +109,7 @@ fn expr(out: &mut dyn Write, expr: &Expr, form: Form) -> fmt::Result {
         match part {
             Part::Text(text) => out.write_str(text)?,
             Part::Name(text) => selected(out, text, form)?,
-            Part::Node(id) => node(out, expr.node(id), form, &mut parts)?,
+            Part::Node(id) => node(out, (expr, id), form, &mut parts)?,
         }
     }
     Ok(())
@@ -118,18 +118,21 @@ fn expr(out: &mut dyn Write, expr: &Expr, form: Form) -> fmt::Result {
 /// Writes what stands first of a node, and puts the rest on the stack, last part first.
 fn node<'a>(
     out: &mut dyn Write,
-    node: &'a Node,
+    (whole, id): (&'a Expr, NodeId),
     form: Form,
     parts: &mut Vec<Part<'a>>,
 ) -> fmt::Result {
-    match node {
+    match whole.node(id) {
         Node::Literal(literal) => value(out, literal, form)?,
         Node::Reference { name: text, absolute } => {
             out.write_str(if *absolute { "." } else { "" })?;
             name(out, text, form)?;
         }
         Node::Select(base, name) => {
-            parts.extend([Part::Name(name), Part::Text("."), Part::Node(*base)]);
+            // `1.x` would be read as a number.
+            let whole_number = matches!(whole.node(*base), Node::Literal(Value::Integer(_)));
+            let dot = if whole_number { " ." } else { "." };
+            parts.extend([Part::Name(name), Part::Text(dot), Part::Node(*base)]);
         }
         Node::Subscript(base, index) => {
             parts.extend([Part::Text("]"), Part::Node(*index), Part::Text("["), Part::Node(*base)]);
