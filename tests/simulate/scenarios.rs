@@ -339,6 +339,10 @@ fn of_leases() -> Vec<Scenario> {
             vec![lease("deaf pause 30 600 stay then exit 0 after 2", 60), completed()],
         ),
         scenario(
+            "its node is silent, and overhears a token that it missed",
+            vec![lease("deaf pause 95 900 stay then exit 0 after 2", 300), completed()],
+        ),
+        scenario(
             "its node comes back within its lease",
             vec![lease("pause 10 60 exit 0 after 250", 300), completed()],
         ),

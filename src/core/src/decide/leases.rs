@@ -5,7 +5,10 @@
 
 use super::{Work, over};
 use crate::{facts::PodFacts, lease::Due, observed::Effect};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+
+/// What was written is looked at after this time.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(2);
 
 impl Work<'_> {
     /// What has to be written about the leases of pods that live, or may.
@@ -14,12 +17,16 @@ impl Work<'_> {
         let pods: Vec<&PodFacts> = self.pods.values().copied().collect();
         for pod in pods {
             match self.lease_due(pod) {
-                Due::Now(mark) => effects.push(Effect::MarkLease {
-                    name: pod.name.clone(),
-                    uid: pod.uid.clone(),
-                    version: pod.version.clone(),
-                    mark,
-                }),
+                Due::Now(mark) => {
+                    effects.push(Effect::MarkLease {
+                        name: pod.name.clone(),
+                        uid: pod.uid.clone(),
+                        version: pod.version.clone(),
+                        mark,
+                    });
+                    // The next renewal may not depend on a watch that tells of this one.
+                    self.wake_at(self.observed.now.checked_add(LOOK_AGAIN).ok());
+                }
                 Due::At(time) => self.wake_at(Some(time)),
                 Due::Never => {}
             }
