@@ -104,10 +104,10 @@ fn fate(
             record.map_or(0, |r| r.usage.peak_memory),
         ));
     }
+    // The node may have gone before the starter could finish its record.
+    let expired = pod.lease.as_ref().filter(|_| record.is_some_and(|record| record.lease_expired));
     if let Some(outcome) = record.and_then(|record| record.outcome.as_ref()) {
         let stopped = record.is_some_and(|record| record.stopped_by.is_some());
-        let expired =
-            pod.lease.as_ref().filter(|_| record.is_some_and(|record| record.lease_expired));
         match outcome {
             Outcome::OverDisk { used, limit } => {
                 return Fate::Held(hold::out_of_disk(*used, *limit));
@@ -121,9 +121,9 @@ fn fate(
             Outcome::Exited(code) => return Fate::Exited(*code),
             Outcome::Signalled(signal) => return Fate::Signalled(*signal),
         }
-        if let Some(lease) = expired {
-            return Fate::LeaseExpired(lease.expired());
-        }
+    }
+    if let Some(lease) = expired {
+        return Fate::LeaseExpired(lease.expired());
     }
     if pod.reason == "Evicted" && is_own_disk_limit(&pod.message) {
         return Fate::Held(match disk_limit {

@@ -226,6 +226,19 @@ fn an_operator_that_was_away_for_longer_than_the_lease() {
 }
 
 #[test]
+fn a_lease_that_was_over_before_the_node_died_too() {
+    let mut play = silent();
+    play.wait(70);
+    let provisional =
+        Record { outcome: None, ended: None, ..expired(&play, Outcome::Signalled(15)) };
+    play.pod().end_with(137, "Error", &provisional);
+    play.scene("it answers after a restart, with a record that was never finished");
+    play.is("Idle", "WaitingForScheduler", "0 1 22 24 4");
+    let log = play.status().user_log.unwrap().text;
+    assert!(log.contains("JobLeaseDuration (60 seconds) expired"), "{log}");
+}
+
+#[test]
 fn an_end_that_was_written_and_not_told_is_told_by_the_next_operator() {
     let mut play = silent();
     sleep(&mut play);
