@@ -5,8 +5,8 @@
 
 use crate::{
     admin, args, clock::Clock, cluster_ids::ClusterIds, command_answers, index::Index,
-    memory::Memory, metrics::Metrics, orphans, reconcile, record::Recorder, trouble::Spacing,
-    watch,
+    memory::Memory, metrics::Metrics, orphans, perform, reconcile, record::Recorder,
+    trouble::Spacing, watch,
 };
 use anyhow::{Context as _, bail};
 use duj_core::settings::Settings;
@@ -24,6 +24,10 @@ use tower::limit::ConcurrencyLimitLayer;
 const CONCURRENCY: u16 = 32;
 /// Requests in flight at the same time; the client opens a connection for each.
 const IN_FLIGHT: usize = 64;
+/// Pause before an API server that does not answer yet is asked again; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// What the parts of the operator share.
 pub struct Context {
@@ -66,6 +70,20 @@ pub struct Installation {
 
 /// Runs the operator until it is told to end.
 pub async fn run(arguments: args::Arguments) -> anyhow::Result<()> {
+    let mut terminate =
+        unix::signal(unix::SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt =
+        unix::signal(unix::SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    // What is in flight may stop anywhere: every write is one that a crash may follow.
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("told to end by SIGTERM"),
+        _ = interrupt.recv() => tracing::info!("told to end by SIGINT"),
+        ended = serve(arguments) => return ended,
+    }
+    Ok(())
+}
+
+async fn serve(arguments: args::Arguments) -> anyhow::Result<()> {
     let arguments = arguments.into_run();
     let client = client().await?;
     let minor = server_minor(&client).await?;
@@ -80,22 +98,11 @@ pub async fn run(arguments: args::Arguments) -> anyhow::Result<()> {
     };
     let (context, mut tasks) = operate(client, installation);
     tasks.spawn(admin::serve(arguments.listen, context));
-    let mut terminate =
-        unix::signal(unix::SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt =
-        unix::signal(unix::SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("told to end by SIGTERM"),
-        _ = interrupt.recv() => tracing::info!("told to end by SIGINT"),
-        ended = tasks.join_next() => match ended {
-            Some(Ok(Err(error))) => return Err(error),
-            Some(Err(error)) => bail!("a task of the operator broke: {error}"),
-            Some(Ok(Ok(()))) | None => bail!("a task of the operator ended by itself"),
-        },
+    match tasks.join_next().await {
+        Some(Ok(Err(error))) => Err(error),
+        Some(Err(error)) => bail!("a task of the operator broke: {error}"),
+        Some(Ok(Ok(()))) | None => bail!("a task of the operator ended by itself"),
     }
-    // What is in flight may stop anywhere: every write is one that a crash may follow.
-    tasks.shutdown().await;
-    Ok(())
 }
 
 /// Starts to serve jobs. The tasks run until they are aborted; none of them ends by itself.
@@ -172,11 +179,53 @@ async fn client() -> anyhow::Result<Client> {
     Ok(builder.with_layer(&ConcurrencyLimitLayer::new(IN_FLIGHT)).build())
 }
 
+/// The minor version of the API server, which is waited for: an operator that ends because the API server is being started
+/// is only started again itself, later and later.
 async fn server_minor(client: &Client) -> anyhow::Result<u32> {
-    let version =
-        client.apiserver_version().await.context("the API server does not tell its version")?;
+    let mut pause = FIRST_PAUSE;
+    let version = loop {
+        match perform::call("read the API server's version", client.apiserver_version()).await {
+            Ok(version) => break version,
+            Err(error) => tracing::warn!("the API server does not serve yet: {error}"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    };
     let digits: String = version.minor.chars().take_while(char::is_ascii_digit).collect();
     digits
         .parse()
         .with_context(|| format!("the API server's version '{}' is not understood", version.minor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::{body::Body, http::Response};
+    use kube::client::Body as KubeBody;
+    use std::{
+        convert::Infallible,
+        sync::atomic::{AtomicU32, Ordering},
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_server_that_is_being_started_is_waited_for() {
+        let asked = Arc::new(AtomicU32::new(0));
+        let count = asked.clone();
+        let server = tower::service_fn(move |_: axum::http::Request<KubeBody>| {
+            let number = count.fetch_add(1, Ordering::Relaxed);
+            async move {
+                if number == 1 {
+                    std::future::pending::<()>().await;
+                }
+                let version = r#"{"major":"1","minor":"36+","gitVersion":"","gitCommit":"","gitTreeState":"",
+                    "buildDate":"","goVersion":"","compiler":"","platform":""}"#;
+                let (status, body) = if number < 4 { (503, "not yet") } else { (200, version) };
+                let answer = Response::builder().status(status).body(Body::from(body));
+                Ok::<_, Infallible>(answer.expect("a response"))
+            }
+        });
+        let client = Client::new(server, "default");
+        assert_eq!(server_minor(&client).await.expect("a version"), 36);
+        assert_eq!(asked.load(Ordering::Relaxed), 5);
+    }
 }

@@ -30,17 +30,17 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 
+pub(crate) use self::{control::Change, down::down, up::up};
 use self::{
-    control::{Change, Condition, Request},
+    control::{Condition, Request},
     state::State,
 };
-pub(crate) use self::{down::down, up::up};
 
 /// The cluster that is meant where no other is named.
 pub(crate) const DEFAULT_NAME: &str = "dev";
 
 /// How long a component may take to do what it was told.
-const CHANGE_LIMIT: Duration = Duration::from_secs(30);
+const CHANGE_LIMIT: Duration = Duration::from_mins(1);
 
 /// Arguments of `cargo xtask cluster`.
 #[derive(clap::Args)]
@@ -62,7 +62,7 @@ enum Verb {
     Env,
     /// Show the components, the node and the registry
     Status,
-    /// Stop, start, freeze or thaw one component, such as "kubelet" or "registry"
+    /// Stop, start, freeze, thaw or kill one component, such as "kubelet" or "registry"
     Component {
         /// What to do with it
         change: Change,
@@ -152,21 +152,29 @@ impl Cluster {
         environment::variables(self)
     }
 
-    /// Stops, starts, freezes or thaws a component, and waits until that is so.
-    fn change(&self, change: Change, component: &str) -> anyhow::Result<()> {
+    /// A file of the cluster's keys and certificates, such as `ca.crt`, or `admin.crt` and `admin.key`.
+    pub(crate) fn pki(&self, file: &str) -> PathBuf {
+        self.state.join("pki").join(file)
+    }
+
+    /// Stops, starts, freezes, thaws or kills a component, and waits until that is so; a killed one is started again.
+    pub(crate) fn change(&self, change: Change, component: &str) -> anyhow::Result<()> {
         let socket = self.state.join("control.sock");
+        let before = control::ask(&socket, &Request::Status)?;
+        let before = before.component(component).and_then(|found| found.pid);
         let mut report = control::ask(&socket, &Request::Change(change, component.to_owned()))?;
         let begin = Instant::now();
         loop {
-            let condition = report
+            let (condition, pid) = report
                 .component(component)
-                .map(|found| found.condition)
+                .map(|found| (found.condition, found.pid))
                 .with_context(|| format!("component \"{component}\" has vanished"))?;
             let reached = match change {
                 Change::Stop => condition == Condition::Stopped || condition == Condition::Done,
                 Change::Freeze => condition == Condition::Frozen,
                 Change::Thaw => condition != Condition::Frozen,
                 Change::Start => condition.good(),
+                Change::Kill => condition.good() && pid != before,
             };
             if reached {
                 eprintln!("component \"{component}\" of cluster \"{}\" is {condition}", self.name);

@@ -95,6 +95,12 @@ pub(crate) fn starter() -> anyhow::Result<PathBuf> {
     Ok(binaries::starter())
 }
 
+/// Builds the project's programs; the operator's path. It is the one in the image.
+pub(crate) fn operator() -> anyhow::Result<PathBuf> {
+    binaries::build()?;
+    Ok(binaries::operator())
+}
+
 /// Puts `busybox:1.35` into the registry of a cluster at `host:port`, unless it is there.
 pub(crate) fn ensure_busybox(registry: &str) -> anyhow::Result<()> {
     push(&Registry::of_cluster(registry)?, &workloads::busybox()?).map(|_| ())

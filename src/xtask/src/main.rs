@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 mod bench;
+mod chaos;
 mod chart;
 mod cluster;
 mod crds;
@@ -25,6 +26,8 @@ struct Arguments {
 enum Command {
     /// Measure on the real node
     Bench(bench::Arguments),
+    /// Kill the operator and the API server again and again under hundreds of jobs, and check that nothing is lost
+    Chaos(chaos::Arguments),
     /// Check the Helm chart, without a cluster
     Chart(chart::Arguments),
     /// A real Kubernetes on this machine: up, down, env, status
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Chaos(arguments) => chaos::run(&arguments),
         Command::Chart(arguments) => chart::run(&arguments),
         Command::Cluster(arguments) => cluster::run(&arguments),
         Command::Crds(arguments) => crds::run(&arguments),

@@ -26,7 +26,7 @@ pub(super) enum Request {
 
 /// What can be done with a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-pub(super) enum Change {
+pub(crate) enum Change {
     /// End it, and do not start it again
     Stop,
     /// Start it again
@@ -35,6 +35,8 @@ pub(super) enum Change {
     Freeze,
     /// Let it go on (SIGCONT)
     Thaw,
+    /// End it as a fault would (SIGKILL); it is started again
+    Kill,
 }
 
 /// The supervisor's answer.

@@ -34,6 +34,11 @@ pub(super) fn starter() -> PathBuf {
     target_directory().join(TARGET).join("starter/starter")
 }
 
+/// Where the operator is, once it is built.
+pub(super) fn operator() -> PathBuf {
+    target_directory().join(TARGET).join("release/docker-universe")
+}
+
 /// Builds both programs; cargo says on standard error what it does.
 pub(super) fn build() -> anyhow::Result<Binaries> {
     Ok(Binaries {

@@ -220,7 +220,12 @@ impl Component {
                 running.frozen = false;
                 signal(running.pid, Signal::CONT);
             }
-            (Change::Freeze | Change::Thaw, _) => {
+            (Change::Kill, Phase::Running(running)) => {
+                // It did nothing wrong, and need not wait long for its next try.
+                self.wait = FIRST_WAIT;
+                signal(running.pid, Signal::KILL);
+            }
+            (Change::Freeze | Change::Thaw | Change::Kill, _) => {
                 bail!("component \"{name}\" does not run: start it first")
             }
         }
