@@ -99,12 +99,28 @@ impl Proc<'_> {
     }
 
     fn execute(&mut self, pod: &PodFacts, at: Timestamp) {
-        if self.record.status == ProcStatus::Idle {
-            self.journal.executing(self.id, at, pod, self.requests);
-            self.record.num_job_starts += 1;
-            self.record.unstarted = 0;
-            self.enter(Cause::Executed, at);
+        let unheard = self.is_stopped_unheard();
+        if self.record.status != ProcStatus::Idle && !unheard {
+            return;
         }
+        self.journal.executing(self.id, at, pod, self.requests);
+        self.record.num_job_starts += 1;
+        self.record.unstarted = 0;
+        self.enter(Cause::Executed, at);
+        if unheard {
+            self.record.last_status = Some(ProcStatus::Running);
+        }
+    }
+
+    /// Whether it was Idle when it was to be stopped for a hold or a removal: its pod was there, but of a run nothing had been
+    /// heard. There may have been one all the same.
+    fn is_stopped_unheard(&self) -> bool {
+        self.is_stopping() && self.record.last_status == Some(ProcStatus::Idle)
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.record.hold.as_ref().is_some_and(|hold| hold.stopping)
+            || self.record.remove.as_ref().is_some_and(|remove| remove.stopping)
     }
 
     fn watch_connection(&mut self, pod: &PodFacts) {
@@ -254,6 +270,8 @@ impl Proc<'_> {
     /// Removes a proc that is not at its end.
     pub(crate) fn remove(&mut self, reason: &str) {
         let stopping = self.lives();
+        // A hold that did not come about is no state that the log tells of.
+        let last = self.record.last_status.filter(|_| self.is_stopping());
         let reason = Line::new(reason).as_str().to_owned();
         if !stopping {
             self.journal.aborted(self.id, self.now, &reason);
@@ -263,6 +281,7 @@ impl Proc<'_> {
         self.end_suspension(self.now);
         self.record.remove = Some(Remove { reason, stopping, forced: false });
         self.enter(Cause::Removed, self.now);
+        self.record.last_status = last.or(self.record.last_status);
     }
 
     /// Forgets a proc that is being removed, whatever its pod does (`condor_rm -forcex`).

@@ -48,6 +48,9 @@ pub(crate) struct Arguments {
     /// The cluster of `cargo xtask cluster` that is meant; brought up if it is not
     #[arg(long, value_name = "NAME", env = "DOCKER_UNIVERSE_CLUSTER", default_value = cluster::DEFAULT_NAME)]
     cluster: String,
+    /// The operator is installed already
+    #[arg(long)]
+    installed: bool,
     /// The form that `cargo xtask test` runs: 60 jobs in 40 seconds
     #[arg(long, conflicts_with_all = ["jobs", "minutes"])]
     short: bool,
@@ -90,9 +93,11 @@ const QUIET_TRIES: usize = 8;
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let cluster = cluster::up(&arguments.cluster)?;
     image::push_workloads(&image::Registry::of_cluster(&cluster.registry)?)?;
-    let kubeconfig = cluster.kubeconfig.to_string_lossy();
-    let place = ["--cluster", &*cluster.name, "--kubeconfig", &*kubeconfig];
-    deploy::with(&[&place[..], &["--set", "imagePatienceSeconds=20"]].concat())?;
+    if !arguments.installed {
+        let kubeconfig = cluster.kubeconfig.to_string_lossy();
+        let place = ["--cluster", &*cluster.name, "--kubeconfig", &*kubeconfig];
+        deploy::with(&[&place[..], &["--set", "imagePatienceSeconds=20"]].concat())?;
+    }
     let measure = if arguments.short {
         Measure::short(arguments.seed)
     } else {

@@ -6,7 +6,7 @@
 
 mod tried;
 
-use crate::{chart, cluster, crds, demo, deploy, image};
+use crate::{chaos, chart, cluster, crds, demo, deploy, image};
 use anyhow::{Context as _, bail};
 use std::{process::Command, time::Instant};
 use tried::Tried;
@@ -107,6 +107,7 @@ fn with_cluster(steps: &mut Steps, arguments: &Arguments) -> anyhow::Result<()> 
     steps.run("scenarios on the real node", || scenarios(real, "node", SCENARIOS_AT_ONCE))?;
     if only.is_none() {
         steps.run("examples", || demo::Stage::on(&cluster).play())?;
+        steps.run("chaos, the short form", || chaos::short(&cluster))?;
     }
     steps.run("the starter copied by an init container", || {
         install(&["--set", "starter.delivery=InitContainer"])?;

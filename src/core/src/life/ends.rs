@@ -109,6 +109,11 @@ impl Proc<'_> {
         let pod = self.pod;
         let end = pod.map(|pod| self.end_of(pod));
         if let (Some(pod), Some(end)) = (pod, &end)
+            && let Some(started) = self.began(pod, end)
+        {
+            self.execute(pod, started);
+        }
+        if let (Some(pod), Some(end)) = (pod, &end)
             && self.record.hold.as_ref().is_some_and(|hold| hold.stopping)
             && matches!(end.fate, Fate::Exited(_) | Fate::Signalled(_))
         {

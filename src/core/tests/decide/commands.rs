@@ -28,6 +28,39 @@ fn answer(play: &Play, name: &str) -> String {
     }
 }
 
+/// A job whose pod has a node, and whose command is started before the stop arrives, unseen by the operator.
+fn stopped_unheard(verbs: &[&str], end: impl FnOnce(&mut Play)) -> Play {
+    let mut play = Play::of_a_plain_job();
+    play.scene("submitted");
+    play.pod().bind();
+    for verb in verbs {
+        assert!(give(&mut play, verb, json!({})).starts_with("+1"), "{verb}");
+    }
+    play.wait(5);
+    play.pod().run();
+    play.wait(5);
+    end(&mut play);
+    play.scene("ended");
+    play
+}
+
+#[test]
+fn a_run_that_was_not_heard_of_before_it_was_to_be_stopped_is_told_all_the_same() {
+    for (verbs, state, log) in [
+        (&["hold"][..], "Held 1/0", "0 1 4 12"),
+        (&["remove"], "Removed", "0 1 4 9"),
+        (&["hold", "remove"], "Removed", "0 1 4 9"),
+    ] {
+        let play = stopped_unheard(verbs, |play| play.pod().stop());
+        play.is(state, state.split(' ').next().unwrap(), log);
+        assert_eq!(play.record().num_job_starts, 1, "{verbs:?}");
+    }
+    // Its own end came first.
+    let play = stopped_unheard(&["hold"], |play| play.pod().outcome(Outcome::Exited(3)));
+    play.is("Completed 3", "ExitedNonZero", "0 1 6 5");
+    assert_eq!(play.record().num_job_starts, 1);
+}
+
 #[test]
 fn hold_release_remove() {
     let mut play = Play::running();

@@ -133,7 +133,7 @@ fn log(
         if runs > starts || lost > usize::from(job.early) || recorded as usize != starts {
             problems.push(format!(
                 "proc {proc} ran {runs} times in {:?}, its log tells of {starts} runs, its record of {recorded}",
-                witness.pods(&job.name, proc)
+                witness.places(&job.name, proc)
             ));
         }
     }
@@ -162,7 +162,7 @@ pub(super) fn deleted(people: &People, witness: &Witness) -> Vec<Problem> {
         .map(|job| {
             (
                 job.name.clone(),
-                format!("it was deleted and ran in {:?}", witness.pods(&job.name, 0)),
+                format!("it was deleted and ran in {:?}", witness.places(&job.name, 0)),
             )
         })
         .collect()

@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use duj_api::{
     DockerUniverseCommand, DockerUniverseJob,
     command::Verb,
+    names,
     status::{ProcRecord, ProcStatus},
 };
 use duj_core::procs;
@@ -213,11 +214,7 @@ impl People {
                 let path = format!("{}/{}", self.path("dockeruniversejobs"), job.name);
                 self.administrator.apply(&path, mended).await.map(|_| true)
             }
-            Step::DeletePod => {
-                let pod = self.witness.pods(&job.name, 0).pop().context("a job without a run")?;
-                let path = format!("/api/v1/namespaces/{}/pods/{pod}", self.namespace);
-                self.administrator.delete(&path).await.map(|()| true)
-            }
+            Step::DeletePod => self.delete_first_pod(job).await,
             Step::DeleteJob => {
                 if !view.jobs.contains_key(&job.name) {
                     return Ok(true);
@@ -226,6 +223,18 @@ impl People {
                 self.administrator.delete(&path).await.map(|()| false)
             }
         }
+    }
+
+    /// Deletes the pod of the first attempt, and no other, however often it is said.
+    async fn delete_first_pod(&self, job: &Job) -> anyhow::Result<bool> {
+        let pods = format!("/api/v1/namespaces/{}/pods", self.namespace);
+        let selector = format!("{}%3D{},{}%3D0", names::LABEL_JOB, job.name, names::LABEL_ATTEMPT);
+        let list = self.administrator.get(&format!("{pods}?labelSelector={selector}")).await?;
+        for pod in list["items"].as_array().into_iter().flatten() {
+            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+            self.administrator.delete(&format!("{pods}/{name}")).await?;
+        }
+        Ok(true)
     }
 
     /// Gives a command, and reads its answer; `insist`: it is given again when it is refused.

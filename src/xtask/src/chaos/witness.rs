@@ -21,7 +21,7 @@ pub(super) fn preamble(witness: SocketAddr) -> String {
     format!(
         "mkfifo in out || exit 97\n\
          nc {} {} <in >out & exec 3>in 4<out\n\
-         echo \"$0 $1 `hostname`\" >&3\n\
+         echo \"$0 $1 at-`hostname -i`\" >&3\n\
          read -r word n <&4 || exit 98\n\
          wait_for_word() {{ read -r word <&4 || exit 99; }}\n",
         witness.ip(),
@@ -35,7 +35,7 @@ pub(super) type Proc = (String, u32);
 /// One run.
 #[derive(Debug)]
 struct Run {
-    pod: String,
+    place: String,
     over: bool,
     line: Option<OwnedWriteHalf>,
 }
@@ -80,11 +80,11 @@ impl Witness {
         self.record().runs.get(&(job.to_owned(), proc)).map_or(0, Vec::len)
     }
 
-    /// The pods of its runs.
-    pub(super) fn pods(&self, job: &str, proc: u32) -> Vec<String> {
+    /// Where its runs were: the addresses of their pods.
+    pub(super) fn places(&self, job: &str, proc: u32) -> Vec<String> {
         let record = self.record();
         let runs = record.runs.get(&(job.to_owned(), proc)).into_iter().flatten();
-        runs.map(|run| run.pod.clone()).collect()
+        runs.map(|run| run.place.clone()).collect()
     }
 
     /// How many runs there were, and how many have not ended.
@@ -119,20 +119,16 @@ impl Witness {
         self.record().concurrent.clone()
     }
 
-    fn begin(&self, proc: &Proc, pod: String) -> usize {
+    fn begin(&self, proc: &Proc, place: &str) -> usize {
         let mut record = self.record();
         let runs = record.runs.entry(proc.clone()).or_default();
         let beside: Vec<_> =
-            runs.iter().filter(|run| !run.over).map(|run| run.pod.clone()).collect();
-        let again = runs.iter().any(|run| run.pod == pod);
-        runs.push(Run { pod: pod.clone(), over: false, line: None });
+            runs.iter().filter(|run| !run.over).map(|run| run.place.clone()).collect();
+        runs.push(Run { place: place.to_owned(), over: false, line: None });
         let number = runs.len();
         for other in beside {
             let (job, number) = proc;
-            record.concurrent.push(format!("{job}.{number} ran in '{pod}' beside '{other}'"));
-        }
-        if again {
-            record.concurrent.push(format!("{}.{} ran twice in '{pod}'", proc.0, proc.1));
+            record.concurrent.push(format!("{job}.{number} ran {place} beside {other}"));
         }
         number
     }
@@ -155,10 +151,10 @@ async fn hear(witness: Witness, stream: TcpStream) {
         return;
     };
     let words: Vec<_> = line.split(' ').collect();
-    let [job, proc, pod] = words[..] else { return };
+    let [job, proc, place] = words[..] else { return };
     let Ok(proc) = proc.parse() else { return };
     let proc = (job.to_owned(), proc);
-    let number = witness.begin(&proc, pod.to_owned());
+    let number = witness.begin(&proc, place);
     // Not told: it ends now, and has left its mark.
     let _ = writer.write_all(format!("go {number}\n").as_bytes()).await;
     witness.change(&proc, number, |run| run.line = Some(writer));
@@ -214,8 +210,7 @@ mod tests {
         witness.say_the_word("job", 4).await;
         assert_eq!(second.wait().unwrap().code(), Some(2));
         until(|| witness.total() == (2, 0)).await;
-        // Both in one place: the same host name, so that it is told as one pod that ran twice.
-        assert_eq!(witness.concurrent().len(), 1);
+        assert_eq!(witness.concurrent(), Vec::<String>::new());
         let (mut third, a) = run(place, "wait_for_word");
         until(|| witness.total() == (3, 1)).await;
         let (mut fourth, b) = run(place, "wait_for_word");
