@@ -140,15 +140,19 @@ fn log(
     problems
 }
 
-/// A node that the API server has not heard of for long is told of and comes back (022, 023): so it is when the API server
-/// was away.
+/// A node that the API server has not heard of for long is told of (022) and comes back (023), or its run is stopped: so it
+/// is when the API server was away. A node that does not come back (024) is none of the chaos' doing.
 fn without_outages(numbers: &[u16]) -> Vec<u16> {
-    let mut rest = Vec::new();
+    let (mut rest, mut away) = (Vec::new(), false);
     for number in numbers {
-        if *number == 23 && rest.last() == Some(&22) {
-            rest.pop();
-        } else {
-            rest.push(*number);
+        match number {
+            22 if !away => away = true,
+            23 if away => away = false,
+            4 | 5 => {
+                away = false;
+                rest.push(*number);
+            }
+            _ => rest.push(*number),
         }
     }
     rest
@@ -175,6 +179,8 @@ mod tests {
     #[test]
     fn a_node_that_came_back_is_no_event_of_the_job() {
         assert_eq!(without_outages(&[0, 1, 22, 23, 6, 5]), [0, 1, 6, 5]);
-        assert_eq!(without_outages(&[0, 1, 22, 24, 1, 6, 5]), [0, 1, 22, 24, 1, 6, 5]);
+        assert_eq!(without_outages(&[0, 1, 22, 4, 12]), [0, 1, 4, 12]);
+        assert_eq!(without_outages(&[0, 1, 22, 24, 1, 6, 5]), [0, 1, 24, 1, 6, 5]);
+        assert_eq!(without_outages(&[0, 1, 23, 5]), [0, 1, 23, 5]);
     }
 }
