@@ -17,14 +17,9 @@ impl World {
         self.tell("node1", &format!("does not answer any more (of '{name}')"));
         self.plan(Duration::from_secs(40), Act::Unreachable(uid.to_owned()));
         self.plan(Duration::from_secs(340), Act::Taint(uid.to_owned()));
-        for moment in ["first", "second"] {
-            self.plan_for(
-                uid,
-                &format!("{moment} moment"),
-                1000,
-                200_000,
-                Act::Overhear(uid.to_owned()),
-            );
+        for (from, to) in [(1000, 60_000), (75_000, 200_000)] {
+            let act = Act::Overhear(uid.to_owned());
+            self.plan_for(uid, &format!("overhear after {from}"), from, to, act);
         }
     }
 

@@ -77,7 +77,7 @@ impl World {
     pub(crate) fn overhear(&mut self, uid: &str) {
         let Some(body) = self.bodies.get_mut(uid).filter(|body| !body.answers) else { return };
         let Some(lease) = &mut body.lease else { return };
-        let some = lease.missed.len().div_ceil(2);
+        let some = lease.missed.len() / 2;
         let heard: Vec<String> = lease.missed.drain(..some).collect();
         for mark in heard {
             self.tell("node1", &format!("overhears '{mark}'"));
