@@ -25,6 +25,8 @@ mod lease;
 mod life;
 #[path = "simulate/people.rs"]
 mod people;
+#[path = "simulate/random.rs"]
+mod random;
 #[path = "simulate/refused.rs"]
 mod refused;
 #[path = "simulate/request.rs"]
@@ -223,12 +225,12 @@ fn what_ends_in_one_way_does_so_in_any_weather() {
 #[test]
 fn anything_may_happen_in_any_weather() {
     let all = REGRESSIONS.iter().copied().chain(seeds().unwrap_or(0..60));
-    anything(all, scenarios::any, "anything in any weather");
+    anything(all, random::any, "anything in any weather");
 }
 
 #[test]
 fn anything_may_happen_to_a_job_with_a_lease() {
-    anything(seeds().unwrap_or(0..60), scenarios::any_leased, "anything with a lease");
+    anything(seeds().unwrap_or(0..60), random::any_leased, "anything with a lease");
 }
 
 fn anything(seeds: impl Iterator<Item = u64>, plot: fn(u64) -> Scenario, what: &str) {
