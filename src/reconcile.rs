@@ -22,6 +22,10 @@ use std::{sync::Arc, time::Duration};
 
 /// How often a decision may change within one run, because the API server refused what it asked for.
 const ROUNDS: usize = 3;
+/// After so many errors in a row, some seconds, the job's owner is told: the status cannot say it.
+const TOLD_ONCE: u32 = 4;
+/// And then after each so many more, about an hour.
+const TOLD_AGAIN: u32 = 60;
 
 /// Brings one job forward.
 pub async fn reconcile(
@@ -53,20 +57,22 @@ pub async fn reconcile(
 /// What to do about an error: log it, and try again later and later.
 pub fn retry(job: &DockerUniverseJob, error: &Error, context: &Context) -> Action {
     context.metrics.failed();
+    if error.is_conflict() {
+        // Our cache was older than the server; the watch brings the newer job in a moment.
+        return Action::requeue(Duration::from_millis(200));
+    }
     let uid = job.uid().unwrap_or_default();
     let errors = context.memory.of(&uid, |memory| {
         memory.errors = memory.errors.saturating_add(1);
         memory.errors
     });
-    let wait = if error.is_conflict() {
-        // Our cache was older than the server; the watch brings the newer job in a moment.
-        Duration::from_millis(200)
-    } else {
-        let namespace = job.namespace().unwrap_or_default();
-        tracing::warn!(job = format!("{namespace}/{}", job.name_any()), "{error}");
-        Duration::from_millis(500u64 << errors.min(7))
-    };
-    Action::requeue(wait)
+    let namespace = job.namespace().unwrap_or_default();
+    tracing::warn!(job = format!("{namespace}/{}", job.name_any()), "{error}");
+    if errors == TOLD_ONCE || errors.is_multiple_of(TOLD_AGAIN) {
+        let note = format!("the operator cannot go on with this job, and tries again: {error}");
+        context.recorder.tell(job, true, "CannotGoOn", note);
+    }
+    Action::requeue(Duration::from_millis(500u64 << errors.min(7)))
 }
 
 async fn carry_out(

@@ -10,7 +10,7 @@ use duj_api::{names, status::ProcStatus};
 use duj_core::{procs, userlog};
 use flate2::read::MultiGzDecoder;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::ResourceExt;
+use kube::{ResourceExt, api::DeleteParams};
 use serde_json::json;
 use std::{collections::BTreeMap, io::Read as _};
 
@@ -259,12 +259,25 @@ async fn whole_log(world: &World, job: &str) -> String {
     whole + &log.text
 }
 
-/// More events than a status holds: the older ones are in a page, each once, and `HTCondor` reads the whole.
+/// More events than a status holds: the older ones are in a page, each once, and `HTCondor` reads the whole. Where somebody
+/// else has the page's name, the job's owner is told, and all goes on once it is free.
 #[tokio::test]
 async fn a_log_that_is_too_long_for_the_status_is_whole_with_its_pages() {
     let world = World::new("pages").await;
     let spec = json!({ "queue": { "count": 70 }, "requestMemory": "8Mi", "requestCpus": "1m" });
+    let foreign = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "pages-userlog-1" } });
+    world.create::<ConfigMap>(foreign).await;
     world.submit("pages", script("exit $(ProcId)", spec)).await;
+    world
+        .until("the owner is told", || async {
+            let told = |(reason, note): &(String, String)| {
+                reason == "CannotGoOn" && note.contains("'pages-userlog-1' is not this job's")
+            };
+            world.events("pages").await.iter().any(told)
+        })
+        .await;
+    let pages = world.api::<ConfigMap>();
+    pages.delete("pages-userlog-1", &DeleteParams::default()).await.unwrap();
     world
         .until("all have ended", || async {
             world.job("pages").await.status.is_some_and(|status| status.completion_time.is_some())
