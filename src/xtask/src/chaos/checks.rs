@@ -77,7 +77,7 @@ pub(super) fn judge(
 }
 
 fn end(job: &Job, proc: u32, record: &ProcRecord) -> Option<String> {
-    let (status, code, signal, hold) = match job.end {
+    let (status, code, signal, codes) = match job.end {
         End::Code(code) => (ProcStatus::Completed, Some(code), None, None),
         End::CodePlusProc(code) => {
             (ProcStatus::Completed, Some(code + proc.cast_signed()), None, None)
@@ -89,7 +89,7 @@ fn end(job: &Job, proc: u32, record: &ProcRecord) -> Option<String> {
         End::Removed => (ProcStatus::Removed, None, None, None),
         End::Deleted => return None,
     };
-    let wanted = (status, code, signal, hold);
+    let wanted = (status, code, signal, codes);
     let held = record.hold.as_ref().map(|hold| (hold.code, hold.subcode));
     let found = (record.status, record.exit_code, record.exit_signal, held);
     (wanted != found).then(|| format!("proc {proc} ended as {found:?}, not as {wanted:?}"))

@@ -14,7 +14,7 @@ use super::{
     server::{Sender, Server},
 };
 use anyhow::Context as _;
-use asked::Asked;
+use asked::{Asked, Kind};
 pub(super) use certificate::Certificate;
 use futures::stream::BoxStream;
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -188,7 +188,7 @@ async fn serve(
         upstream,
         request: Request::from_parts(parts, Full::from(body)),
     };
-    if asked.writes {
+    if asked.kind.writes() {
         let number = shared.writes.fetch_add(1, Ordering::Relaxed);
         let conflict = shared.next_conflict(&asked);
         let fault = shared.plan.write(number).filter(|_| on);
@@ -196,7 +196,7 @@ async fn serve(
         return write(call, &asked, fault).await;
     }
     let number = shared.reads.fetch_add(1, Ordering::Relaxed);
-    let fault = shared.plan.read(number, asked.continues).filter(|_| on);
+    let fault = shared.plan.read(number, asked.kind == Kind::NextPage).filter(|_| on);
     read(call, &asked, fault).await
 }
 
@@ -252,12 +252,13 @@ impl Call {
 
 async fn write(call: Call, asked: &Asked, fault: Option<Write>) -> Answer {
     let shared = call.shared.clone();
-    let fault = fault.filter(|fault| !matches!(fault, Write::Conflicts(_)) || asked.status);
+    let fault =
+        fault.filter(|fault| !matches!(fault, Write::Conflicts(_)) || asked.kind == Kind::Status);
     if let Some(fault) = fault {
         shared.count(fault.name());
     }
     let sent = || {
-        if !asked.event {
+        if asked.kind != Kind::Event {
             shared.sent.fetch_add(1, Ordering::Relaxed);
         }
     };
@@ -309,8 +310,8 @@ async fn write(call: Call, asked: &Asked, fault: Option<Write>) -> Answer {
 async fn read(mut call: Call, asked: &Asked, fault: Option<Read>) -> Answer {
     let shared = call.shared.clone();
     let fault = fault.filter(|fault| match fault {
-        Read::Expired => asked.continues,
-        Read::ShortPages(_) => asked.lists,
+        Read::Expired => asked.kind == Kind::NextPage,
+        Read::ShortPages(_) => asked.kind == Kind::List,
         _ => true,
     });
     if let Some(fault) = fault {
@@ -322,14 +323,14 @@ async fn read(mut call: Call, asked: &Asked, fault: Option<Read>) -> Answer {
         Some(Read::Refused(code)) => return Ok(server_error(code)),
         Some(Read::Reset) => return Err(Cut),
         Some(Read::Hang) => return hang().await,
-        Some(Read::HalfReply) if !asked.watches => return Ok(half(call.whole().await?)),
+        Some(Read::HalfReply) if asked.kind != Kind::Watch => return Ok(half(call.whole().await?)),
         Some(Read::ShortPages(limit)) => {
             let shorter = asked.with_limit(limit);
             *call.request.uri_mut() = shorter.parse().map_err(|_| Cut)?;
         }
         Some(Read::HalfReply) | None => {}
     }
-    if !asked.watches {
+    if asked.kind != Kind::Watch {
         return Ok(complete(call.whole().await?));
     }
     let number = shared.watches.fetch_add(1, Ordering::Relaxed);

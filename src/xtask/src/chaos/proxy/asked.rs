@@ -2,24 +2,40 @@
 
 use hyper::{Method, Request};
 
+/// What kind of call it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Writes the status of a job or a command.
+    Status,
+    /// Tells a Kubernetes Event.
+    Event,
+    /// Writes anything else.
+    Write,
+    /// Watches.
+    Watch,
+    /// Asks for a list's first page, and says how long that may be.
+    List,
+    /// Asks for a list's next page.
+    NextPage,
+    /// Asks for anything else.
+    Read,
+}
+
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Asked {
     /// Method and path without the query.
     pub(super) path: String,
-    /// It changes something.
-    pub(super) writes: bool,
-    /// It is for a job's or a command's status.
-    pub(super) status: bool,
-    /// It tells a Kubernetes Event.
-    pub(super) event: bool,
-    /// It watches.
-    pub(super) watches: bool,
-    /// It is for the first page of a list, and says how long that may be.
-    pub(super) lists: bool,
-    /// It is for a list's next page.
-    pub(super) continues: bool,
+    /// Of which kind it is.
+    pub(super) kind: Kind,
     whole: String,
+}
+
+impl Kind {
+    /// Whether it changes something.
+    pub(super) fn writes(self) -> bool {
+        matches!(self, Self::Status | Self::Event | Self::Write)
+    }
 }
 
 impl Asked {
@@ -28,19 +44,29 @@ impl Asked {
         let path = request.uri().path();
         let query = request.uri().query().unwrap_or_default();
         let has = |name: &str| {
-            query
-                .split('&')
-                .any(|pair| pair.split('=').next() == Some(name) && !pair.ends_with("=false"))
+            let is = |pair: &str| pair.split('=').next() == Some(name) && !pair.ends_with("=false");
+            query.split('&').any(is)
         };
-        let (watches, continues) = (has("watch"), has("continue"));
+        let kind = if request.method() != Method::GET {
+            match path {
+                _ if path.contains("/events") => Kind::Event,
+                _ if path.contains("/apis/dockeruniverse.io/") && path.ends_with("/status") => {
+                    Kind::Status
+                }
+                _ => Kind::Write,
+            }
+        } else if has("watch") {
+            Kind::Watch
+        } else if has("continue") {
+            Kind::NextPage
+        } else if has("limit") {
+            Kind::List
+        } else {
+            Kind::Read
+        };
         Self {
             path: format!("{} {path}", request.method()),
-            writes: request.method() != Method::GET,
-            status: path.contains("/apis/dockeruniverse.io/") && path.ends_with("/status"),
-            event: path.contains("/events"),
-            watches,
-            lists: has("limit") && !watches && !continues,
-            continues,
+            kind,
             whole: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
         }
     }
@@ -65,15 +91,21 @@ mod tests {
 
     #[test]
     fn lists_watches_and_statuses_are_told_apart() {
-        let list = asked("GET", "/api/v1/pods?&limit=500&labelSelector=a%3Db");
-        assert!(list.lists && !list.writes && !list.watches && !list.continues);
-        assert_eq!(list.with_limit(7), "/api/v1/pods?&limit=7&labelSelector=a%3Db");
-        assert!(asked("GET", "/api/v1/pods?limit=500&continue=abc").continues);
-        assert!(asked("GET", "/api/v1/pods?&watch=true&timeoutSeconds=290").watches);
         let jobs = "/apis/dockeruniverse.io/v1alpha1/namespaces/a/dockeruniversejobs";
-        let status = asked("PATCH", &format!("{jobs}/x/status?"));
-        assert!(status.writes && status.status && !status.event);
-        assert!(!asked("DELETE", &format!("{jobs}/status")).event);
-        assert!(asked("POST", "/apis/events.k8s.io/v1/namespaces/a/events?").event);
+        for (method, uri, kind) in [
+            ("GET", "/api/v1/pods?&limit=500&labelSelector=a%3Db", Kind::List),
+            ("GET", "/api/v1/pods?limit=500&continue=abc", Kind::NextPage),
+            ("GET", "/api/v1/pods?&watch=true&timeoutSeconds=290", Kind::Watch),
+            ("GET", "/api/v1/namespaces/a/pods/x", Kind::Read),
+            ("PATCH", &format!("{jobs}/x/status?"), Kind::Status),
+            ("DELETE", &format!("{jobs}/x"), Kind::Write),
+            ("POST", "/api/v1/namespaces/a/pods?", Kind::Write),
+            ("POST", "/apis/events.k8s.io/v1/namespaces/a/events?", Kind::Event),
+        ] {
+            assert_eq!(asked(method, uri).kind, kind, "{method} {uri}");
+            assert_eq!(kind.writes(), method != "GET");
+        }
+        let list = asked("GET", "/api/v1/pods?&limit=500&labelSelector=a%3Db");
+        assert_eq!(list.with_limit(7), "/api/v1/pods?&limit=7&labelSelector=a%3Db");
     }
 }
