@@ -140,14 +140,14 @@ fn log(
     problems
 }
 
-/// A node that the API server has not heard of for long is told of (022) and comes back (023), or its run is stopped: so it
-/// is when the API server was away. A node that does not come back (024) is none of the chaos' doing.
+/// A node that the API server has not heard of for long is told of (022). It comes back (023), or tells only that the run
+/// was stopped as it was to be (024, 004): so it is when the API server was away.
 fn without_outages(numbers: &[u16]) -> Vec<u16> {
     let (mut rest, mut away) = (Vec::new(), false);
     for number in numbers {
         match number {
             22 if !away => away = true,
-            23 if away => away = false,
+            23 | 24 if away => away = false,
             4 | 5 => {
                 away = false;
                 rest.push(*number);
@@ -180,7 +180,8 @@ mod tests {
     fn a_node_that_came_back_is_no_event_of_the_job() {
         assert_eq!(without_outages(&[0, 1, 22, 23, 6, 5]), [0, 1, 6, 5]);
         assert_eq!(without_outages(&[0, 1, 22, 4, 12]), [0, 1, 4, 12]);
-        assert_eq!(without_outages(&[0, 1, 22, 24, 1, 6, 5]), [0, 1, 24, 1, 6, 5]);
+        assert_eq!(without_outages(&[0, 1, 22, 24, 4, 1, 6, 5]), [0, 1, 4, 1, 6, 5]);
+        assert_eq!(without_outages(&[0, 1, 24, 5]), [0, 1, 24, 5]);
         assert_eq!(without_outages(&[0, 1, 23, 5]), [0, 1, 23, 5]);
     }
 }

@@ -228,6 +228,11 @@ impl Job {
             "executable": "sh",
             "arguments": ["-c", format!("{}{script}", ground.preamble), name, "$(ProcId)"],
             "requestCpus": "5m", "requestMemory": "16Mi",
+            // When the API server was away, the node seems to have been: no job is to be evicted for that.
+            "scheduling": { "tolerations": [
+                { "key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute" },
+                { "key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute" },
+            ] },
             // A stop that the starter cannot hear yet must not take ten minutes.
             "maxVacateTime": 5,
         });
