@@ -75,7 +75,12 @@ async fn missed(
         Some(status) => procs::ungroup(&status.procs, job.spec.total_procs()),
         // Its first pod may be there before its first status; where nothing speaks against that pod it is made anew, which
         // finds it.
-        None if job.spec.hold || is_commanded || job.spec.policy != Policy::default() => {
+        // A job that is being deleted makes no pod, and cannot go while one has our finalizer.
+        None if job.metadata.deletion_timestamp.is_some()
+            || job.spec.hold
+            || is_commanded
+            || job.spec.policy != Policy::default() =>
+        {
             [(0, ProcRecord::default())].into()
         }
         None => return Ok(found),

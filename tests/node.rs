@@ -10,6 +10,9 @@
 #[path = "oracle/mod.rs"]
 mod oracle;
 
+#[path = "reality/mod.rs"]
+mod reality;
+
 #[path = "node/world.rs"]
 mod world;
 
@@ -69,3 +72,6 @@ mod constraints;
 
 #[path = "node/policies.rs"]
 mod policies;
+
+#[path = "node/recorded.rs"]
+mod recorded;

@@ -27,6 +27,10 @@ mod life;
 mod people;
 #[path = "simulate/random.rs"]
 mod random;
+#[path = "reality/mod.rs"]
+mod reality;
+#[path = "simulate/recorded.rs"]
+mod recorded;
 #[path = "simulate/refused.rs"]
 mod refused;
 #[path = "simulate/request.rs"]
@@ -39,6 +43,8 @@ mod scenarios;
 mod selector;
 #[path = "simulate/server.rs"]
 mod server;
+#[path = "simulate/starting.rs"]
+mod starting;
 #[path = "simulate/status.rs"]
 mod status;
 #[path = "simulate/store.rs"]

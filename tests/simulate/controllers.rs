@@ -29,7 +29,14 @@ impl World {
         (pod["metadata"]["uid"] == uid).then(|| body.key.clone())
     }
 
-    fn condition(&mut self, who: &str, key: &Key, type_: &str, holds: bool, reason: &str) {
+    pub(crate) fn condition(
+        &mut self,
+        who: &str,
+        key: &Key,
+        type_: &str,
+        holds: bool,
+        reason: &str,
+    ) {
         let condition = json!({
             "type": type_, "status": if holds { "True" } else { "False" }, "reason": reason,
             "message": reason, "lastTransitionTime": self.stamp(),

@@ -4,18 +4,21 @@
 
 use crate::{
     lease::{Lease, mark_of},
-    life::{Ending, Life, Trouble},
+    life::{Ending, Life, Manners},
+    starting::LEAST_GRACE,
     store::{Change, Deletion, Key, Kind, Part, is_deleting},
     world::World,
 };
 use duj_protocol::{Outcome, Record, Usage};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::time::Duration;
 
 /// Something that is to happen; the text is a UID.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     Bind(String),
+    /// The node tries to start the container; see `starting.rs`.
+    Try(String),
     Begin(String),
     /// The kubelet writes the pod's status.
     Tell(String),
@@ -24,6 +27,12 @@ pub(crate) enum Act {
     Stop(String),
     /// The process ends because it was told to, or by force.
     Stopped(String, Outcome),
+    /// The container is killed as a whole.
+    Kill(String),
+    /// What was not begun will not begin.
+    GiveUp(String),
+    /// The pod has ended, a moment after its container.
+    Close(String),
     Confirm(String),
     /// The starter reads this in the lease's file; its lease may be over; its cut-off kubelet hears a part of what it missed.
     Hand(String, String),
@@ -76,6 +85,12 @@ pub(crate) struct Body {
     pub(crate) max_vacate_time: u64,
     pub(crate) lease: Option<Lease>,
     pub(crate) evicted: bool,
+    /// How often the node has tried to start the container in vain.
+    pub(crate) tries: u32,
+    /// Its node did not take it.
+    pub(crate) refused: bool,
+    /// All of the pod has ended, as its phase tells.
+    pub(crate) closed: bool,
 }
 
 impl Body {
@@ -101,6 +116,9 @@ impl Body {
             answers: true,
             told_to_stop: false,
             evicted: false,
+            tries: 0,
+            refused: false,
+            closed: false,
         })
     }
 
@@ -136,7 +154,8 @@ impl World {
             }
             (Kind::Job, _, after) if after.as_deref().is_none_or(is_deleting) => {
                 let mut times = self.chance(&format!("collect {uid}"));
-                self.plan(times.millis(50, 2000), Act::Orphans(uid));
+                let longest = *times.pick(&[10, 100, 2000]);
+                self.plan(times.millis(1, longest), Act::Orphans(uid));
             }
             _ => {}
         }
@@ -167,11 +186,15 @@ impl World {
     pub(crate) fn act(&mut self, act: Act) {
         match act {
             Act::Bind(uid) => self.bind(&uid),
+            Act::Try(uid) => self.try_to_start(&uid),
             Act::Begin(uid) => self.begin(&uid),
             Act::Tell(uid) => self.tell_status(&uid),
             Act::End(uid) => self.end(&uid),
             Act::Stop(uid) => self.stop(&uid),
             Act::Stopped(uid, outcome) => self.over(&uid, outcome, true),
+            Act::Kill(uid) => self.killed(&uid, "Error"),
+            Act::GiveUp(uid) => self.give_up(&uid),
+            Act::Close(uid) => self.close(&uid),
             Act::Confirm(uid) => self.confirm(&uid),
             Act::Hand(uid, mark) => self.hand(&uid, &mark),
             Act::LeaseEnds(uid) => self.lease_ends(&uid),
@@ -191,34 +214,6 @@ impl World {
         let Some(body) = self.bodies.get(uid) else { return };
         let wait = self.chance(&format!("{what} {}", body.key.name)).millis(from, to);
         self.plan(wait, act);
-    }
-
-    fn bind(&mut self, uid: &str) {
-        let Some(body) = self.bodies.get_mut(uid).filter(|body| body.state == State::Unbound)
-        else {
-            return;
-        };
-        body.state = State::Preparing;
-        let (key, trouble) = (body.key.clone(), body.life.trouble);
-        // The pods/binding subresource writes the specification.
-        let bound = self.write("scheduler", |store| {
-            store.update(&key, Part::Main, |pod| {
-                pod["spec"]["nodeName"] = json!("node1");
-            })
-        });
-        if bound.is_err() {
-            return;
-        }
-        self.plan_for(uid, "accept", 10, 500, Act::Tell(uid.to_owned()));
-        match trouble {
-            None => self.plan_for(uid, "begin", 300, 3000, Act::Begin(uid.to_owned())),
-            Some((_, Some(heals))) => self.plan(heals, Act::Begin(uid.to_owned())),
-            Some((_, None)) => {}
-        }
-        if let Some((Trouble::VolumeMissing, _)) = trouble {
-            let message = "MountVolume.SetUp failed for volume \"v\": the server is busy";
-            self.warnings.push((uid.to_owned(), message.to_owned()));
-        }
     }
 
     fn begin(&mut self, uid: &str) {
@@ -248,7 +243,9 @@ impl World {
         } else {
             self.tell("node1", &format!("starts the job of '{name}'"));
         }
-        self.plan_for(uid, "tell begin", 20, 1200, Act::Tell(uid.to_owned()));
+        let slow = self.chance(&format!("slow {name}")).one_in(8);
+        let longest = if slow { 6000 } else { 1200 };
+        self.plan_for(uid, "tell begin", 20, longest, Act::Tell(uid.to_owned()));
         if life.start_error {
             return;
         }
@@ -291,7 +288,9 @@ impl World {
                 let message = "cannot start 'sim': no such file or directory".to_owned();
                 self.over(uid, Outcome::NotStarted { errno: 2, message }, false);
             }
-            Ending::OutOfMemory => self.killed(uid, "OOMKilled"),
+            Ending::OutOfMemory => self.over_memory(uid, Outcome::Signalled(9)),
+            Ending::ChildOutOfMemory => self.over_memory(uid, Outcome::Exited(0)),
+            Ending::WholeOutOfMemory => self.killed(uid, "OOMKilled"),
             Ending::Killed => self.killed(uid, "Error"),
             Ending::Evicted => {
                 body.evicted = true;
@@ -307,7 +306,7 @@ impl World {
         Record {
             version: Record::VERSION,
             started: started.filter(|_| !not_started),
-            ended: outcome.as_ref().map(|_| self.now().as_millisecond()),
+            ended: outcome.as_ref().filter(|_| !not_started).map(|_| self.now().as_millisecond()),
             outcome,
             stopped_by: body.told_to_stop.then_some(15),
             lease_expired: body.lease_expired(),
@@ -330,7 +329,8 @@ impl World {
         let code = match outcome {
             Outcome::Exited(code) => code,
             Outcome::Signalled(signal) => 128 + signal,
-            Outcome::NotStarted { .. } | Outcome::OverDisk { .. } => 1,
+            Outcome::NotStarted { .. } => 127,
+            Outcome::OverDisk { .. } => 137,
         };
         let message = self.record(body, Some(outcome.clone())).to_message();
         let own = (!stopped && !body.told_to_stop && !body.lease_expired()).then_some(outcome);
@@ -338,8 +338,17 @@ impl World {
         self.ended(uid, End { code, reason, message, at: self.stamp(), own });
     }
 
+    /// The kernel killed a process of the job for its memory.
+    fn over_memory(&mut self, uid: &str, outcome: Outcome) {
+        let body = &self.bodies[uid];
+        let record = Record { oom_kills: 1, ..self.record(body, Some(outcome.clone())) };
+        let code = if outcome == Outcome::Exited(0) { 0 } else { 137 };
+        let (message, at) = (record.to_message(), self.stamp());
+        self.ended(uid, End { code, reason: "OOMKilled", message, at, own: Some(outcome) });
+    }
+
     /// The container was killed as a whole: the provisional record is all there is.
-    fn killed(&mut self, uid: &str, reason: &'static str) {
+    pub(crate) fn killed(&mut self, uid: &str, reason: &'static str) {
         let Some(body) = self.bodies.get(uid).filter(|body| body.state == State::Running) else {
             return;
         };
@@ -347,7 +356,7 @@ impl World {
         self.ended(uid, End { code: 137, reason, message, at: self.stamp(), own: None });
     }
 
-    fn ended(&mut self, uid: &str, end: End) {
+    pub(crate) fn ended(&mut self, uid: &str, end: End) {
         let body = self.bodies.get_mut(uid).unwrap();
         let text = format!("the job of '{}' ends with {} {}", body.key.name, end.code, end.reason);
         body.state = State::Ended(end);
@@ -356,30 +365,29 @@ impl World {
     }
 
     fn stop(&mut self, uid: &str) {
+        if self.starts_nevertheless(uid) {
+            return;
+        }
         let Some(body) = self.bodies.get_mut(uid).filter(|body| body.answers && !body.told_to_stop)
         else {
             return;
         };
         body.told_to_stop = true;
         let (outcome, wait) = body.life.when_asked(body.max_vacate_time);
-        match &body.state {
+        let (deaf, key) = (body.life.manners == Manners::Deaf, body.key.clone());
+        let state = body.state.clone();
+        let forced = self
+            .store
+            .get(&key)
+            .is_some_and(|pod| pod["metadata"]["deletionGracePeriodSeconds"] == 0);
+        match state {
+            State::Running if forced && deaf => {
+                self.plan(LEAST_GRACE, Act::Kill(uid.to_owned()));
+            }
             State::Running => {
                 self.plan(wait, Act::Stopped(uid.to_owned(), outcome));
             }
-            State::Preparing | State::Unbound => {
-                let message = "The container could not be located when the pod was terminated";
-                let at = self.stamp();
-                self.ended(
-                    uid,
-                    End {
-                        code: 137,
-                        reason: "ContainerStatusUnknown",
-                        message: message.into(),
-                        at,
-                        own: None,
-                    },
-                );
-            }
+            State::Preparing | State::Unbound => self.stop_trying(uid),
             State::Ended(_) => self.plan_for(uid, "tell end", 20, 1500, Act::Tell(uid.to_owned())),
         }
     }

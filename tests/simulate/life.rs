@@ -1,9 +1,9 @@
 //! What a job does, as its arguments tell the model kubelet: attempt by attempt, in words.
 //!
 //! `exit 3 after 5` runs five seconds and exits with 3; `stay then exit 0` runs until it is stopped, and its next attempt
-//! ends at once. The words: `exit N`, `signal N`, `oom`, `disk`, `missing`, `killed`, `evicted`, `stay`; how it takes
+//! ends at once. The words: `exit N`, `signal N`, `oom`, `oomchild`, `oomwhole`, `disk`, `missing`, `killed`, `evicted`, `stay`; how it takes
 //! SIGTERM: `deaf`, `graceful N`; what comes before: `image SECONDS`, `noimage`, `noconfig SECONDS`, `novolume SECONDS`,
-//! `starterror`, `nostarter`; `pause A B`: its node does not answer from second A on, for B seconds.
+//! `starterror`, `nostarter`, `lostvolume`, `toobig`, `misplaced`; `pause A B`: its node does not answer from second A on, for B seconds.
 
 use duj_protocol::Outcome;
 use std::time::Duration;
@@ -14,6 +14,10 @@ pub(crate) enum Ending {
     Exit(i32),
     Signal(i32),
     OutOfMemory,
+    /// A child was killed for memory, and the command exited with 0.
+    ChildOutOfMemory,
+    /// The kernel killed all of the container, its starter included.
+    WholeOutOfMemory,
     OverDisk,
     NotStarted,
     /// The whole container was killed; only the provisional record is there.
@@ -39,7 +43,13 @@ pub(crate) enum Trouble {
     ConfigMissing,
     /// Told in Events only.
     VolumeMissing,
+    /// The same, and the reason is that something is not there.
+    VolumeLost,
     StarterMissing,
+    /// No node has room for it.
+    TooBig,
+    /// It is for nobody to schedule, and its node has no room for it.
+    Misplaced,
 }
 
 #[derive(Clone, Debug)]
@@ -87,6 +97,8 @@ impl Life {
                 "signal" => life.ending = Ending::Signal(number().cast_signed()),
                 "after" => life.after = seconds(number()),
                 "oom" => life.ending = Ending::OutOfMemory,
+                "oomchild" => life.ending = Ending::ChildOutOfMemory,
+                "oomwhole" => life.ending = Ending::WholeOutOfMemory,
                 "disk" => life.ending = Ending::OverDisk,
                 "missing" => life.ending = Ending::NotStarted,
                 "killed" => life.ending = Ending::Killed,
@@ -102,6 +114,10 @@ impl Life {
                 "novolume" => {
                     life.trouble = Some((Trouble::VolumeMissing, Some(seconds(number()))));
                 }
+                "noregistry" => life.trouble = Some((Trouble::ImageBusy, None)),
+                "lostvolume" => life.trouble = Some((Trouble::VolumeLost, None)),
+                "toobig" => life.trouble = Some((Trouble::TooBig, None)),
+                "misplaced" => life.trouble = Some((Trouble::Misplaced, None)),
                 "nostarter" => life.trouble = Some((Trouble::StarterMissing, None)),
                 "starterror" => life.start_error = true,
                 "pause" => life.pause = Some((seconds(number()), seconds(number()))),

@@ -2,6 +2,7 @@
 
 use crate::{
     kubelet::{Act, State},
+    reality::cases::{Step, Until},
     store::{Deletion, Key, Kind, Part},
     world::{NAMESPACE, World},
 };
@@ -26,6 +27,8 @@ pub(crate) enum When {
     Answered,
     /// Neither the job nor a pod is there.
     Gone,
+    /// A recorded case waits for it.
+    Recorded(Until),
 }
 
 /// What somebody does.
@@ -49,6 +52,8 @@ pub(crate) enum Do {
     Quota(bool),
     /// Its node stops answering, for so long; for ever where that is `None`, and then is removed.
     LoseNode(Option<u64>),
+    /// A recorded case has this step.
+    Recorded(Step),
     Nothing,
 }
 
@@ -130,6 +135,7 @@ impl World {
                 let answer = self.object(Kind::Command, &name).map(|c| &c["status"]["answered"]);
                 answer.is_none_or(Value::is_string) // an answered command goes after a while
             }
+            When::Recorded(until) => until.is_met(self.oldest_pod(&person.job), job),
             When::Gone => job.is_none() && states.next().is_none(),
         }
     }
@@ -144,7 +150,7 @@ impl World {
             .collect()
     }
 
-    fn take_step(&mut self, person: &mut Person, what: Do) {
+    pub(crate) fn take_step(&mut self, person: &mut Person, what: Do) {
         self.tell("person", &format!("'{}': {what:?}", person.job));
         let job = Key::new(Kind::Job, NAMESPACE, &person.job);
         let now = self.stamp();
@@ -176,6 +182,10 @@ impl World {
                 Ok(())
             }
             Do::Nothing => Ok(()),
+            Do::Recorded(step) => {
+                self.take_recorded_step(person, step);
+                Ok(())
+            }
             Do::DeletePod(grace) => {
                 if let Some(uid) = live {
                     let key = self.bodies[&uid].key.clone();

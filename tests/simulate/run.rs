@@ -68,18 +68,56 @@ pub(crate) fn run(seed: u64, people: Vec<Person>, plan: &Plan, shift: Shift) -> 
     runtime.block_on(Run::new(seed, people, plan.clone()).until_rest(shift))
 }
 
+/// Lets a world with one undisturbed operator run until it is as described, and shows it.
+pub(crate) fn run_until<T>(
+    seed: u64,
+    people: Vec<Person>,
+    settings: Settings,
+    is_so: impl Fn(&World) -> bool,
+    show: impl FnOnce(&World) -> T,
+) -> T {
+    fastrand::seed(seed);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let run = Run { settings, ..Run::new(seed, people, Plan::Nothing) };
+    runtime.block_on(async {
+        let run = Arc::new(run);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(run.site.clone().go_on());
+        let (_relieved, relief) = watch::channel(0);
+        tasks.spawn(run.clone().keep_operators(Shift::One, relief));
+        let so = async {
+            while !run.site.with(|world| is_so(world)) {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            tokio::time::sleep(Duration::from_secs(4)).await;
+        };
+        if tokio::time::timeout(PATIENCE, so).await.is_err() {
+            run.site.with(|world| world.violate("it does not come to what is waited for".into()));
+        }
+        let shown = run.site.with(|world| show(world));
+        tasks.shutdown().await;
+        shown
+    })
+}
+
 struct Run {
     site: Arc<Site>,
     plan: Plan,
     counters: Arc<Counters>,
     clock: Clock,
+    settings: Settings,
 }
 
 impl Run {
     fn new(seed: u64, people: Vec<Person>, plan: Plan) -> Self {
         // The world's clock and the operators' clocks tell the same time.
         let (site, clock) = (Site::new(seed, people), Clock::of_runtime(dawn()));
-        Self { site, plan, counters: Arc::default(), clock }
+        let settings = Settings { default_max_vacate_time: 60, ..Settings::default() };
+        Self { site, plan, counters: Arc::default(), clock, settings }
     }
 
     async fn until_rest(self, shift: Shift) -> Outcome {
@@ -236,7 +274,7 @@ impl Run {
             own_namespace: OWN_NAMESPACE.into(),
             own_name: who.clone(),
             clock: self.clock,
-            settings: Settings { default_max_vacate_time: 60, ..Settings::default() },
+            settings: self.settings.clone(),
         };
         let (_context, mut tasks) = operate(client, installation);
         tokio::select! {

@@ -7,7 +7,6 @@ use crate::{
     world::World,
 };
 use serde_json::{Value, json};
-use std::time::Duration;
 
 impl World {
     pub(crate) fn tell_status(&mut self, uid: &str) {
@@ -17,18 +16,40 @@ impl World {
             return;
         };
         let deleting = is_deleting(pod);
+        // The phase follows the container after a moment, but where the kubelet has itself ended the pod, or is slow.
+        let slow = self.chance(&format!("both {}", key.name)).one_in(4);
+        let closes = over && (deleting || body.evicted || slow);
+        if let Some(body) = self.bodies.get_mut(uid).filter(|_| closes) {
+            body.closed = true;
+        }
+        let (Some(body), Some(pod)) = (self.bodies.get(uid), self.store.get(&key)) else { return };
+        let closed = body.closed;
         let status = self.status(body, &pod["status"]);
         // Gone already is well.
         let _ = self.write("kubelet", |store| {
             store.update(&key, Part::Status, |pod| pod["status"] = status)
         });
+        if over && !closed {
+            self.plan_for(uid, "close", 30, 1500, Act::Close(uid.to_owned()));
+        }
         if over && deleting {
-            self.plan(Duration::from_millis(100), Act::Confirm(uid.to_owned()));
+            self.plan_for(uid, "confirm", 3, 300, Act::Confirm(uid.to_owned()));
+        }
+    }
+
+    /// All of the pod has ended.
+    pub(crate) fn close(&mut self, uid: &str) {
+        let Some(body) = self.bodies.get_mut(uid).filter(|body| body.answers) else { return };
+        if !std::mem::replace(&mut body.closed, true) {
+            self.tell_status(uid);
         }
     }
 
     /// The pod's status, by the truth; conditions of others stay.
     fn status(&self, body: &Body, old: &Value) -> Value {
+        if body.refused {
+            return json!({ "phase": "Failed", "reason": "OutOfcpu", "message": "Node didn't have enough resource: cpu" });
+        }
         let mut conditions: Vec<Value> = old["conditions"].as_array().cloned().unwrap_or_default();
         conditions.retain(|condition| condition["type"] == "DisruptionTarget");
         let mut say = |type_: &str, holds: bool, reason: &str| {
@@ -51,10 +72,15 @@ impl World {
                 ("Running", json!({ "running": { "startedAt": second(body.started) } }))
             }
             State::Ended(end) => (
-                if end.code == 0 { "Succeeded" } else { "Failed" },
+                match (body.closed, end.code) {
+                    (true, 0) => "Succeeded",
+                    (true, _) => "Failed",
+                    (false, _) => old["phase"].as_str().unwrap_or("Pending"),
+                },
                 json!({ "terminated": {
                     "exitCode": end.code, "reason": end.reason, "message": end.message,
-                    "startedAt": second(body.started), "finishedAt": end.at,
+                    "startedAt": second(body.started),
+                    "finishedAt": if end.at.is_empty() { Value::Null } else { json!(end.at) },
                 } }),
             ),
         };
@@ -80,14 +106,19 @@ impl World {
 }
 
 fn waiting(body: &Body) -> Value {
-    let trouble = body.life.trouble.map(|(trouble, _)| trouble);
+    let trouble = body.life.trouble.map(|(trouble, _)| trouble).filter(|_| body.tries > 0);
+    // Between two tries it says so, with the words of the last one.
+    let pulling = if body.tries % 2 == 1 { "ErrImagePull" } else { "ImagePullBackOff" };
     let (reason, message) = match trouble {
-        None | Some(Trouble::VolumeMissing) => ("ContainerCreating", ""),
+        None
+        | Some(
+            Trouble::VolumeMissing | Trouble::VolumeLost | Trouble::TooBig | Trouble::Misplaced,
+        ) => ("ContainerCreating", ""),
         Some(Trouble::ImageBusy) => {
-            ("ErrImagePull", "unexpected status from HEAD request: 503 Service Unavailable")
+            (pulling, "unexpected status from HEAD request: 503 Service Unavailable")
         }
         Some(Trouble::ImageMissing) => {
-            ("ErrImagePull", "failed to resolve reference: manifest unknown: not found")
+            (pulling, "failed to resolve reference: manifest unknown: not found")
         }
         Some(Trouble::ConfigMissing) => ("CreateContainerConfigError", "secret \"s\" not found"),
         Some(Trouble::StarterMissing) => {

@@ -85,6 +85,8 @@ pub(crate) struct Change {
 pub(crate) enum Part {
     Main,
     Status,
+    /// The scheduler's: a pod's node and its condition in one write.
+    Binding,
 }
 
 /// How an object is to be deleted.
@@ -233,6 +235,7 @@ impl Store {
         let mut merged = Value::clone(&old);
         match part {
             Part::Status => merged["status"] = new["status"].take(),
+            Part::Binding => merged = new,
             Part::Main => {
                 for (field, value) in new.as_object_mut().unwrap() {
                     if field != "status" && field != "metadata" {
@@ -296,6 +299,10 @@ impl Store {
         new["metadata"]["deletionTimestamp"] = json!(end.to_string());
         new["metadata"]["deletionGracePeriodSeconds"] = json!(wanted);
         let removed = wanted == 0 && is_free(&new);
+        if removed && key.kind == Kind::Pod {
+            // A watch tells of the deletion without grace first, and then of the end.
+            self.commit(key, new.clone(), false);
+        }
         Ok(self.commit(key, new, removed))
     }
 }
