@@ -22,6 +22,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use std::{
+    fmt::Write as _,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -225,7 +226,8 @@ async fn compare(group: &str, cases: Vec<Case>) {
         if records {
             book.add(case.name, run);
         } else if !objections.is_empty() {
-            wrong += &format!("--- {}: {}\nof {run:#?}\n", case.name, objections.join("\n  "));
+            let what = objections.join("\n  ");
+            writeln!(wrong, "--- {}: {what}\nof {run:#?}", case.name).unwrap();
         }
     }
     assert!(wrong.is_empty(), "reality is not as recorded\n{wrong}");

@@ -102,7 +102,9 @@ impl Book {
         for (pod, histories) in recorded {
             for history in histories.iter() {
                 writeln!(text, "\npod {pod}").unwrap();
-                history.iter().for_each(|line| writeln!(text, "  {line}").unwrap());
+                for line in history {
+                    writeln!(text, "  {line}").unwrap();
+                }
             }
         }
         fs::write(directory().join(format!("{case}.txt")), text).unwrap();

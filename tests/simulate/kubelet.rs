@@ -72,6 +72,7 @@ pub(crate) struct End {
 
 /// What really goes on in a pod.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Body {
     pub(crate) key: Key,
     pub(crate) owner: String,

@@ -18,18 +18,18 @@ impl World {
         let deleting = is_deleting(pod);
         // The phase follows the container after a moment, but where the kubelet has itself ended the pod, or is slow.
         let slow = self.chance(&format!("both {}", key.name)).one_in(4);
-        let closes = over && (deleting || body.evicted || slow);
-        if let Some(body) = self.bodies.get_mut(uid).filter(|_| closes) {
+        let at_once = over && (deleting || body.evicted || slow);
+        if let Some(body) = self.bodies.get_mut(uid).filter(|_| at_once) {
             body.closed = true;
         }
         let (Some(body), Some(pod)) = (self.bodies.get(uid), self.store.get(&key)) else { return };
-        let closed = body.closed;
+        let told_all = body.closed;
         let status = self.status(body, &pod["status"]);
         // Gone already is well.
         let _ = self.write("kubelet", |store| {
             store.update(&key, Part::Status, |pod| pod["status"] = status)
         });
-        if over && !closed {
+        if over && !told_all {
             self.plan_for(uid, "close", 30, 1500, Act::Close(uid.to_owned()));
         }
         if over && deleting {
