@@ -6,7 +6,7 @@ use crate::{
     lease::{Lease, mark_of},
     life::{Ending, Life, Manners},
     starting::LEAST_GRACE,
-    store::{Change, Deletion, Key, Kind, Part, is_deleting},
+    store::{Change, Deletion, Key, Kind, is_deleting},
     world::World,
 };
 use duj_protocol::{Outcome, Record, Usage};
