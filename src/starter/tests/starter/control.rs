@@ -394,5 +394,6 @@ fn a_container_whose_every_process_is_stopped_ends_whole() {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(main), Signal::SIGKILL).unwrap();
     let ended = running.end();
     assert_eq!(ended.outcome(), &Outcome::Signalled(9));
-    assert!(ended.record.suspended_ms > 0 && ended.record.stopped_by.is_none());
+    // The suspension may have lasted less than a millisecond.
+    assert_eq!((ended.record.suspensions, ended.record.stopped_by), (1, None));
 }

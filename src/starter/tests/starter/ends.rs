@@ -124,7 +124,7 @@ fn the_command_finds_its_directories_and_ads_and_no_more() {
             .variable("OTHER", "a=b");
         let ended = job.shell(
             place,
-            "pwd; stat -c %a .; cat .job.ad .machine.ad; echo \"$OTHER\"; env | grep -c _UNIVERSE_ || true",
+            "pwd; stat -c %a .; cat .job.ad .machine.ad; echo \"$OTHER\"; env | grep -c ^_DOCKER_UNIVERSE_ || true",
         );
         let scratch = job.scratch();
         let expected =
