@@ -301,10 +301,10 @@ async fn a_typo_in_the_image_is_mended() {
     world.change("job", json!({ "image": image("busybox:1.35") })).await;
     world.wait_for("job", ProcStatus::Completed).await;
     let status = status(&world, "job").await;
-    assert_eq!(event_numbers(&status), [0, 21, 4, 12, 13, 1, 6, 5]);
+    assert_eq!(event_numbers(&status), [0, 1, 21, 4, 12, 13, 1, 6, 5]);
     let events =
         userlog::read(&status.user_log.unwrap().text).map(Result::unwrap).collect::<Vec<_>>();
-    let Body::Released { reason } = &events[4].body else { panic!("{:?}", events[4]) };
+    let Body::Released { reason } = &events[5].body else { panic!("{:?}", events[5]) };
     assert_eq!(reason.as_str(), "the job was mended (generation 2)");
     world.end().await;
 }

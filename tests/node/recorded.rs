@@ -33,6 +33,8 @@ const LINGER: Duration = Duration::from_secs(2);
 /// People are quick here: some cases are about moments.
 const SOON: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_mins(3);
+/// So often a case may go otherwise than recorded, less one.
+const ROUNDS: usize = 3;
 
 /// The job's specification.
 fn spec(fate: Fate) -> Value {
@@ -214,24 +216,37 @@ fn without_full_node(lines: &[String]) -> Vec<String> {
     lines.cloned().collect()
 }
 
-async fn compare(group: &str, cases: Vec<Case>) {
-    let world = World::new(group).await;
-    let there = json!({ "metadata": { "name": "there" }, "data": { "word": "a file" } });
-    world.create::<ConfigMap>(there).await;
-    let runs = futures::future::join_all(cases.iter().map(|case| play(&world, case))).await;
-    let records = std::env::var_os("DOCKER_UNIVERSE_RECORD").is_some();
-    let (mut wrong, mut book) = (String::new(), Book::read());
-    for (case, run) in cases.iter().zip(&runs) {
-        let objections = book.objections(case.name, run);
-        if records {
-            book.add(case.name, run);
-        } else if !objections.is_empty() {
-            let what = objections.join("\n  ");
-            writeln!(wrong, "--- {}: {what}\nof {run:#?}", case.name).unwrap();
+/// Plays cases; what does not go as recorded is played again. A node that has changed its ways shows it each time; an order of
+/// two writes that a busy node takes once in a hundred times is nobody's mistake, and not in the record.
+async fn compare(group: &str, mut cases: Vec<Case>) {
+    let mut wrong = String::new();
+    for _ in 0..ROUNDS {
+        wrong.clear();
+        let world = World::new(group).await;
+        let there = json!({ "metadata": { "name": "there" }, "data": { "word": "a file" } });
+        world.create::<ConfigMap>(there).await;
+        let runs = futures::future::join_all(cases.iter().map(|case| play(&world, case))).await;
+        let records = std::env::var_os("DOCKER_UNIVERSE_RECORD").is_some();
+        let mut book = Book::read();
+        let mut runs = runs.into_iter();
+        cases.retain(|case| {
+            let run = runs.next().expect("a run for each case");
+            let objections = book.objections(case.name, &run);
+            if records {
+                book.add(case.name, &run);
+            } else if !objections.is_empty() {
+                let what = objections.join("\n  ");
+                writeln!(wrong, "--- {}: {what}\nof {run:#?}", case.name).unwrap();
+            }
+            !records && !objections.is_empty()
+        });
+        world.end().await;
+        if cases.is_empty() {
+            return;
         }
+        eprintln!("once more, for reality is not as recorded\n{wrong}");
     }
-    assert!(wrong.is_empty(), "reality is not as recorded\n{wrong}");
-    world.end().await;
+    panic!("reality is not as recorded, {ROUNDS} times\n{wrong}");
 }
 
 #[tokio::test]

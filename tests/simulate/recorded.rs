@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, fmt::Write as _};
 
 /// So often each case is played, with other times each time.
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 6;
 const KEEP: &str = "docker-universe.test/keep";
 
 /// The job's arguments, in the words of `life.rs`, and what else its specification has.

@@ -198,12 +198,19 @@ impl<'a> Work<'a> {
 
     /// What people want: `spec.hold`, a mended specification, commands.
     fn heed_people(&mut self) -> Vec<Effect> {
+        self.heed_specification();
+        let answers = commands::heed(self);
+        // What it waited for may have been removed: nothing of that is left to the next decision.
+        self.heed_specification();
+        answers
+    }
+
+    fn heed_specification(&mut self) {
         let shape = shape::of(&self.observed.job.spec);
         if shape != self.noticed.shape && self.mend() {
             self.noticed.shape = shape;
         }
         self.heed_hold();
-        commands::heed(self)
     }
 
     /// Releases what was held for a fault, now that the specification is another. `false` where a pod is still stopping.

@@ -248,12 +248,15 @@ impl Journal {
     }
 
     /// The Kubernetes Events that mirror these events. A run that is told only when it is over is one Event: each is a
-    /// write of its own.
+    /// write of its own. So is one that never came about.
     pub(crate) fn mirrored(&self) -> Vec<Effect> {
         let ended = |from: usize| {
             let job = self.events[from].job;
             let later = &self.events[from + 1..];
-            later.iter().any(|event| event.job == job && matches!(event.body, Body::Terminated(_)))
+            later.iter().any(|event| {
+                event.job == job
+                    && matches!(event.body, Body::Terminated(_) | Body::RemoteError { .. })
+            })
         };
         let told = |&(place, event): &(usize, &Event)| {
             !matches!(event.body, Body::Execute { .. }) || !ended(place)

@@ -384,3 +384,16 @@ fn an_answer_is_for_the_command_that_was_read_and_no_other_of_its_name() {
     play.scene("the other one is seen");
     assert_eq!(answer(&play, &name), "+1 -0 Job 7.0 held");
 }
+
+#[test]
+fn a_removal_ends_the_wait_for_what_the_hold_stops() {
+    let mut play = Play::running();
+    play.edit(json!({ "hold": true }));
+    play.scene("held");
+    play.is("Held 1/0 stopping", "Stopping", "0 1");
+    play.edit(json!({ "hold": false }));
+    send(&mut play, "remove", json!({}));
+    play.decide();
+    assert_eq!(play.decide().unwrap().status, None, "one decision is enough");
+    play.is("Removed stopping", "Stopping", "0 1");
+}

@@ -162,7 +162,7 @@ fn held_for_its_image() -> Play {
     play.scene("the registry does not know the image");
     play.pod().end_unstarted();
     play.scene("its pod is gone");
-    play.is("Held 35/0", "Held", "0 21 4 12");
+    play.is("Held 35/0", "Held", "0 1 21 4 12");
     play
 }
 
@@ -172,7 +172,7 @@ fn a_mended_job_goes_on_by_itself() {
     play.edit(json!({ "image": "busybox:1.36" }));
     let deeds = play.scene("the image is mended");
     assert!(deeds.contains(&"CreatePod 0-1".into()), "{deeds:?}");
-    play.is("Idle", "Submitted", "0 21 4 12 13");
+    play.is("Idle", "Submitted", "0 1 21 4 12 13");
     let pod = play.pod().pod().unwrap().clone();
     assert_eq!(pod.spec.unwrap().containers[0].image.as_deref(), Some("busybox:1.36"));
     play.is_remembered("mended image");
@@ -193,13 +193,13 @@ fn a_mended_job_that_its_owner_holds_stays_held() {
     let mut play = held_for_its_image();
     play.edit(json!({ "hold": true }));
     play.scene("the owner holds it too");
-    play.is("Held 1/0", "Held", "0 21 4 12 12");
+    play.is("Held 1/0", "Held", "0 1 21 4 12 12");
     play.edit(json!({ "image": "busybox:1.36" }));
     play.scene("mended");
-    play.is("Held 1/0", "Held", "0 21 4 12 12");
+    play.is("Held 1/0", "Held", "0 1 21 4 12 12");
     play.edit(json!({ "hold": false }));
     play.scene("released");
-    play.is("Idle", "Submitted", "0 21 4 12 12 13");
+    play.is("Idle", "Submitted", "0 1 21 4 12 12 13");
 }
 
 #[test]
@@ -207,10 +207,10 @@ fn mended_and_held_in_one_edit() {
     let mut play = held_for_its_image();
     play.edit(json!({ "image": "busybox:1.36", "hold": true }));
     play.scene("mended and held");
-    play.is("Held 1/0", "Held", "0 21 4 12 12");
+    play.is("Held 1/0", "Held", "0 1 21 4 12 12");
     play.edit(json!({ "hold": false }));
     play.scene("released");
-    play.is("Idle", "Submitted", "0 21 4 12 12 13");
+    play.is("Idle", "Submitted", "0 1 21 4 12 12 13");
 }
 
 #[test]
@@ -235,5 +235,5 @@ fn a_mended_job_waits_for_its_stopping_pod() {
     play.is("Held 35/0 stopping", "Stopping", "0");
     play.pod().end_unstarted();
     play.scene("its pod is gone");
-    play.is("Idle", "Submitted", "0 21 4 12 13");
+    play.is("Idle", "Submitted", "0 1 21 4 12 13");
 }

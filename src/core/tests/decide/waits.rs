@@ -47,7 +47,7 @@ fn images_that_can_never_be_had_hold_at_once() {
         assert!(play.hold().reason.contains(message), "{}", play.hold().reason);
         play.pod().end_unstarted();
         play.scene("its pod is gone");
-        play.is("Held 35/0", "Held", "0 21 4 12");
+        play.is("Held 35/0", "Held", "0 1 21 4 12");
     }
 }
 

@@ -328,6 +328,10 @@ impl World {
             self.operator.look(&self.server);
             self.reconcile(&mut || Fault::None);
         }
+        // The node of an attempt that was given up comes back, and finds that its pod was to end.
+        for name in self.server.pods.keys().cloned().collect::<Vec<_>>() {
+            Kubelet { server: &mut self.server, name, now: self.now }.confirm();
+        }
         assert!(self.server.pods.is_empty(), "pods are left behind: {:?}", self.server.pods.keys());
     }
 

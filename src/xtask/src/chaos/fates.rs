@@ -3,6 +3,7 @@
 
 use duj_api::{command::Verb, status::ProcStatus};
 use serde_json::{Value, json};
+use std::ops::RangeInclusive;
 
 /// What happens to a job after its creation, one step after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +66,8 @@ pub(super) struct Job {
     pub(super) end: End,
     /// The numbers of each proc's events; more than one where chance decides.
     pub(super) logs: &'static [&'static [u16]],
-    /// A stop may come before a run can leave its mark.
-    pub(super) early: bool,
+    /// Runs that the log tells of and that leave no mark: a stop may come before, or an image cannot be had.
+    pub(super) unmarked: RangeInclusive<usize>,
 }
 
 /// What all jobs need.
@@ -185,7 +186,8 @@ pub(super) fn job(ground: &Ground, number: usize, many: bool, chance: &mut fastr
         "deleted" => plain(&stays, none(), vec![Runs(1), DeleteJob], End::Deleted, DELETED),
         "typo" => {
             let steps = vec![Held(35), Mend, Is(ProcStatus::Completed)];
-            let mut job = plain(&exit, none(), steps, by, &[&[0, 21, 4, 12, 13, 1, 6, 5]]);
+            let mut job = plain(&exit, none(), steps, by, &[&[0, 1, 21, 4, 12, 13, 1, 6, 5]]);
+            job.unmarked = 1..=1;
             job.mended = Some(job.manifest.clone());
             job.manifest["spec"]["image"] = json!(format!("{}/busybos:1.35", ground.registry));
             job
@@ -205,7 +207,7 @@ pub(super) fn job(ground: &Ground, number: usize, many: bool, chance: &mut fastr
                 &[0, 1, 4, 12, 13, 1, 6, 5],
             ];
             let mut job = plain(&exit, none(), vec![Try(Verb::Hold), ReleaseIfHeld], by, logs);
-            job.early = true;
+            job.unmarked = 0..=1;
             job
         }
         _ => plain(&exit, none(), completed(), by, &[PLAIN]),
@@ -243,7 +245,7 @@ impl Job {
             "apiVersion": "dockeruniverse.io/v1alpha1", "kind": "DockerUniverseJob",
             "metadata": { "name": name, "namespace": ground.namespace }, "spec": spec,
         });
-        Self { name, fate, procs: 1, manifest, mended: None, steps, end, logs, early: false }
+        Self { name, fate, procs: 1, manifest, mended: None, steps, end, logs, unmarked: 0..=0 }
     }
 }
 

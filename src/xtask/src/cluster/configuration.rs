@@ -74,7 +74,9 @@ fn kubelet(state: &State, addresses: Addresses) -> String {
         // Limits of speed are for clusters that share an API server.
         "kubeAPIQPS": 100,
         "kubeAPIBurst": 200,
-        "eventRecordQPS": 0,
+        // Zero is not "no limit" here: the client's own limit, five a second, would hold.
+        "eventRecordQPS": 100,
+        "eventBurst": 200,
         "registryPullQPS": 0,
         "serializeImagePulls": false,
         // Trouble must be seen quickly; the lease is renewed every quarter of this, and the
