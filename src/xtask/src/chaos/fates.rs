@@ -187,7 +187,6 @@ pub(super) fn job(ground: &Ground, number: usize, many: bool, chance: &mut fastr
         "typo" => {
             let steps = vec![Held(35), Mend, Is(ProcStatus::Completed)];
             let mut job = plain(&exit, none(), steps, by, &[&[0, 1, 21, 4, 12, 13, 1, 6, 5]]);
-            job.unmarked = 1..=1;
             job.mended = Some(job.manifest.clone());
             job.manifest["spec"]["image"] = json!(format!("{}/busybos:1.35", ground.registry));
             job
@@ -206,9 +205,7 @@ pub(super) fn job(ground: &Ground, number: usize, many: bool, chance: &mut fastr
                 &[0, 4, 12, 13, 1, 6, 5],
                 &[0, 1, 4, 12, 13, 1, 6, 5],
             ];
-            let mut job = plain(&exit, none(), vec![Try(Verb::Hold), ReleaseIfHeld], by, logs);
-            job.unmarked = 0..=1;
-            job
+            plain(&exit, none(), vec![Try(Verb::Hold), ReleaseIfHeld], by, logs)
         }
         _ => plain(&exit, none(), completed(), by, &[PLAIN]),
     }
@@ -245,7 +242,12 @@ impl Job {
             "apiVersion": "dockeruniverse.io/v1alpha1", "kind": "DockerUniverseJob",
             "metadata": { "name": name, "namespace": ground.namespace }, "spec": spec,
         });
-        Self { name, fate, procs: 1, manifest, mended: None, steps, end, logs, unmarked: 0..=0 }
+        let unmarked = match fate {
+            "early" => 0..=1,
+            "typo" => 1..=1,
+            _ => 0..=0,
+        };
+        Self { name, fate, procs: 1, manifest, mended: None, steps, end, logs, unmarked }
     }
 }
 
