@@ -96,7 +96,7 @@ async fn images_that_nobody_will_ever_pull_hold_the_job_at_once() {
     }
     world.change("absent", json!({ "image": image("busybox:1.35") })).await;
     let record = world.wait_for("absent", ProcStatus::Completed).await;
-    assert_eq!((record.exit_code, record.num_job_starts), (Some(0), 1));
+    assert_eq!((record.exit_code, record.num_job_starts), (Some(0), 2));
     world.end().await;
 }
 
@@ -136,7 +136,7 @@ async fn a_private_image_needs_the_right_login() {
     for name in ["without", "mistaken"] {
         world.change(name, json!({ "imagePullSecrets": [{ "name": "right" }] })).await;
         let record = world.wait_for(name, ProcStatus::Completed).await;
-        assert_eq!((record.exit_code, record.num_job_starts, record.num_holds), (Some(0), 1, 1));
+        assert_eq!((record.exit_code, record.num_job_starts, record.num_holds), (Some(0), 2, 1));
         assert_eq!(world.output(name).await, "hello\n");
     }
     world.end().await;
