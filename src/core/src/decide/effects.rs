@@ -19,9 +19,10 @@ use std::cmp::Reverse;
 
 /// Changes of a job's status that may wait are written once in this time.
 const COALESCE: SignedDuration = SignedDuration::from_secs(1);
-/// The start of a run is told so long after it was seen: of a job that has ended by then one write tells it all. On a busy
-/// node the kubelet itself tells of the start and the end of `true` some seconds apart.
+/// The start of a run is told so long after it was seen: of a job that has ended by then one write tells it all.
 const SHORT_RUN: SignedDuration = SignedDuration::from_secs(5);
+/// At most so long, on a node that is slow to tell.
+const SLOW_NODE: SignedDuration = SignedDuration::from_secs(20);
 /// A pod's way to its start (made, bound, set up) is told once in this time: each step of it by itself is worth no write.
 const PROGRESS: SignedDuration = SignedDuration::from_secs(30);
 /// An ended pod that a later attempt has replaced stays this long, so that an operator that was paused finds its name taken.
@@ -56,7 +57,11 @@ impl Work<'_> {
             || summary::is_full(&status)
             || answers_people(committed, &status);
         let since = self.observed.uncommitted_since.unwrap_or(self.observed.now);
-        let window = if self.begins_to_run() { SHORT_RUN } else { COALESCE };
+        let window = match self.begins_to_run() {
+            Some(began) if self.records.len() == 1 => short_run(since, began),
+            Some(_) => SHORT_RUN, // among many there is always more to tell
+            None => COALESCE,
+        };
         let due = since.saturating_add(window).unwrap_or(self.observed.now);
         let because = status.because.clone();
         if changed
@@ -92,9 +97,13 @@ impl Work<'_> {
         Decision { before, status, events, deferred: false, after, wake: self.wake, because }
     }
 
-    /// The start of a run is among the news.
-    fn begins_to_run(&self) -> bool {
-        self.journal.events.iter().any(|event| matches!(event.body, Body::Execute { .. }))
+    /// When the last run began whose start is among the news.
+    fn begins_to_run(&self) -> Option<Timestamp> {
+        let starts = self.journal.events.iter().rev();
+        starts
+            .filter(|event| matches!(event.body, Body::Execute { .. }))
+            .map(|event| event.time)
+            .next()
     }
 
     /// When a status that differs from the committed one only in how far the pod is on its way has to be told.
@@ -252,6 +261,14 @@ fn answers_people(
         committed.noticed != status.noticed
             || committed.counts.map(|counts| counts.held) != status.counts.map(|counts| counts.held)
     })
+}
+
+/// How long the start of a run that was first seen at `seen` waits to be told. A kubelet that was late to tell of the start
+/// is busy, and will be as late with the end, once more for either write.
+fn short_run(seen: Timestamp, began: Timestamp) -> SignedDuration {
+    // The kubelet's times have whole seconds.
+    let late = seen.duration_since(began) - SignedDuration::from_secs(1);
+    (SHORT_RUN + late.max(SignedDuration::ZERO) * 2).min(SLOW_NODE)
 }
 
 /// The wait before another attempt, after so many that did not begin.
