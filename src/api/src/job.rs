@@ -41,6 +41,7 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new(rules::MENDING).message(rules::MENDING_MESSAGE),
 )]
 #[x_kube(validation = Rule::new(rules::MOUNT_NAMES).message(rules::MOUNT_NAMES_MESSAGE))]
+#[x_kube(validation = Rule::new(rules::RETRY_MEMORY_ONE).message(rules::RETRY_MEMORY_ONE_MESSAGE))]
 pub struct DockerUniverseJobSpec {
     /// The image that the job runs in (`docker_image`); without a tag, `latest`.
     #[schemars(length(min = 1, max = 1024))]

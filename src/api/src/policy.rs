@@ -101,6 +101,15 @@ pub struct Policy {
     #[schemars(length(max = 16))]
     #[x_kube(validation = Rule::new(rules::RETRY_MEMORY).message(rules::RETRY_MEMORY_MESSAGE))]
     pub retry_request_memory: Vec<Quantity>,
+    /// How much more memory follows: a size that is added (`500Mi`), or an expression for the new number of MiB
+    /// (`RequestMemory * 2`). Once; with `retryRequestMemoryMax` again and again up to that
+    /// (`retry_request_memory_increase`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_request_memory_increase: Option<Expression>,
+    /// The most that such an increase comes to; alone, what follows at once (`retry_request_memory_max`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(rules::RETRY_MEMORY_MAX).message(rules::RETRY_MEMORY_MAX_MESSAGE))]
+    pub retry_request_memory_max: Option<Quantity>,
     /// Attributes of the job that the log tells after each event, in an event 028 (`job_ad_information_attrs`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")))]

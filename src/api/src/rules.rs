@@ -69,6 +69,11 @@ pub const MEMORY_MESSAGE: &str = "requestMemory must be a size between '4Mi' and
 pub const RETRY_MEMORY: &str =
     concat!("self.all(step, ", quantity_between!("step", "4Mi", "1Pi"), ")");
 pub const RETRY_MEMORY_MESSAGE: &str = "each of retryRequestMemory must be a size between '4Mi' and '1Pi' with its unit, such as '256Mi' or '2Gi'";
+pub const RETRY_MEMORY_MAX: &str = quantity_between!("self", "4Mi", "1Pi");
+pub const RETRY_MEMORY_MAX_MESSAGE: &str =
+    "retryRequestMemoryMax must be a size between '4Mi' and '1Pi' with its unit, such as '8Gi'";
+pub const RETRY_MEMORY_ONE: &str = "!has(self.retryRequestMemory) || !(has(self.retryRequestMemoryIncrease) || has(self.retryRequestMemoryMax))";
+pub const RETRY_MEMORY_ONE_MESSAGE: &str = "give either 'retryRequestMemory', a list of sizes, or 'retryRequestMemoryIncrease' and 'retryRequestMemoryMax'";
 pub const DISK: &str = quantity_between!("self", "1Mi", "1Pi");
 pub const DISK_MESSAGE: &str = "requestDisk must be a size between '1Mi' and '1Pi' with its unit, such as '500Mi' or '10Gi' (a bare number is bytes here, not KiB as in a submit file)";
 

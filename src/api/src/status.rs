@@ -139,9 +139,12 @@ pub struct ProcRecord {
     /// Its place among the procs of its namespace that wait, larger first (`JobPrio`).
     #[serde(default, skip_serializing_if = "is_default")]
     pub job_prio: i32,
-    /// Of `retryRequestMemory`, how many values it has come to.
+    /// How often it has got more memory; of `retryRequestMemory`, how many values it has come to.
     #[serde(default, skip_serializing_if = "is_default")]
     pub memory_step: u32,
+    /// MiB of its next attempt, where `retryRequestMemoryIncrease` or its maximum has come to them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_memory: Option<i64>,
     /// Why it was held before, once it is released (`LastHoldReason` and its codes).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_hold: Option<Hold>,

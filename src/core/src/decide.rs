@@ -25,7 +25,7 @@ use crate::{
     shape,
 };
 use duj_api::{
-    DockerUniverseJob,
+    DockerUniverseJob, Quantity,
     status::{Because, Noticed, ProcRecord, ProcStatus},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -163,7 +163,11 @@ impl<'a> Work<'a> {
     /// Lets one proc live a little.
     pub(crate) fn with<T>(&mut self, id: u32, act: impl FnOnce(&mut Proc<'_>) -> T) -> Option<T> {
         let record = self.records.get_mut(&id)?;
-        let requests = self.requests.get(memory_step(&self.observed.job, record));
+        let job = &self.observed.job;
+        let increased = record
+            .request_memory
+            .map(|_| pod::requests(&with_memory(job, record).spec, self.settings));
+        let of_step = self.requests.get(memory_step(job, record));
         let mut proc = Proc {
             job: &self.observed.job,
             cluster_id: self.cluster_id,
@@ -172,7 +176,7 @@ impl<'a> Work<'a> {
             pod: self.pods.get(&(id, record.attempt)).copied(),
             record,
             journal: &mut self.journal,
-            requests: requests.and_then(|requests| requests.as_ref().ok()),
+            requests: increased.as_ref().or(of_step).and_then(|requests| requests.as_ref().ok()),
             now: self.observed.now,
         };
         let done = act(&mut proc);
@@ -228,6 +232,10 @@ impl<'a> Work<'a> {
             |record| record.status == ProcStatus::Held && faulty(record),
             |proc| proc.release(&reason),
         );
+        // Another request is taken as it is, and increased from there.
+        for record in self.records.values_mut() {
+            (record.memory_step, record.request_memory) = (0, None);
+        }
         true
     }
 
@@ -333,8 +341,9 @@ fn is_at_its_end(record: &ProcRecord) -> bool {
 
 /// What a proc asks for at each step of `retryRequestMemory`.
 fn requests_of(job: &DockerUniverseJob, settings: &Settings) -> Vec<Result<Requests, String>> {
-    let steps = 0..=job.spec.policy.retry_request_memory.len();
-    steps.map(|step| pod::requests(&with_memory(job, step).spec, settings)).collect()
+    let listed = job.spec.policy.retry_request_memory.iter().map(Some);
+    let steps = std::iter::once(None).chain(listed);
+    steps.map(|memory| pod::requests(&asking(job, memory.cloned()).spec, settings)).collect()
 }
 
 /// Which step of `retryRequestMemory` a proc has come to: the last, where its owner has shortened the list.
@@ -342,12 +351,23 @@ pub(crate) fn memory_step(job: &DockerUniverseJob, record: &ProcRecord) -> usize
     (record.memory_step as usize).min(job.spec.policy.retry_request_memory.len())
 }
 
-/// The job with the memory of a step of `retryRequestMemory`; step 0 is the job's own.
-pub(crate) fn with_memory(job: &DockerUniverseJob, step: usize) -> Cow<'_, DockerUniverseJob> {
-    let memory = step.checked_sub(1).and_then(|at| job.spec.policy.retry_request_memory.get(at));
+/// The job with the memory that a proc has come to.
+pub(crate) fn with_memory<'a>(
+    job: &'a DockerUniverseJob,
+    record: &ProcRecord,
+) -> Cow<'a, DockerUniverseJob> {
+    let increased = record.request_memory.map(|mebibytes| Quantity(format!("{mebibytes}Mi")));
+    let listed = || {
+        let at = memory_step(job, record).checked_sub(1)?;
+        job.spec.policy.retry_request_memory.get(at).cloned()
+    };
+    asking(job, increased.or_else(listed))
+}
+
+fn asking(job: &DockerUniverseJob, memory: Option<Quantity>) -> Cow<'_, DockerUniverseJob> {
     let Some(memory) = memory else { return Cow::Borrowed(job) };
     let mut job = job.clone();
-    job.spec.request_memory = Some(memory.clone());
+    job.spec.request_memory = Some(memory);
     Cow::Owned(job)
 }
 

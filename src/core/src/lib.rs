@@ -16,6 +16,7 @@ mod journal;
 pub mod lease;
 mod life;
 pub mod macros;
+mod more_memory;
 pub mod observed;
 pub mod patch;
 pub mod pod;

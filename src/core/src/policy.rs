@@ -8,6 +8,7 @@ use crate::{
     classad::{ClassAd, Context, Expr, Value},
     fate::vacate,
     hold,
+    more_memory::{self, Increase},
 };
 use duj_api::{
     DockerUniverseJobSpec,
@@ -75,6 +76,8 @@ pub(crate) struct Policies {
     on_exit_remove: Option<Expr>,
     allowed_job_duration: Option<i64>,
     allowed_execute_duration: Option<i64>,
+    /// What follows an attempt that had too little memory.
+    pub(crate) memory_increase: Option<Increase>,
     /// `spec.hold` is true: a person's word, which no policy takes back.
     held_by_spec: bool,
 }
@@ -159,6 +162,7 @@ impl Policies {
             on_exit_remove: on_exit_remove(policy)?,
             allowed_job_duration: policy.allowed_job_duration,
             allowed_execute_duration: policy.allowed_execute_duration,
+            memory_increase: memory_increase(policy)?,
             held_by_spec: spec.hold,
         })
     }
@@ -293,6 +297,15 @@ impl Rule {
 fn first<'a>(rules: &'a [Rule], ad: &ClassAd, context: &Context) -> Option<(&'a Rule, String)> {
     let rule = rules.iter().find(|rule| rule.fires(ad, context))?;
     Some((rule, rule.reason(ad, context)))
+}
+
+/// A size, or an expression.
+fn memory_increase(policy: &Policy) -> Result<Option<Increase>, String> {
+    let Some(Expression(text)) = &policy.retry_request_memory_increase else { return Ok(None) };
+    if let Some(bytes) = more_memory::size(text) {
+        return Ok(Some(Increase::By(bytes)));
+    }
+    parse("retryRequestMemoryIncrease", text).map(|to| Some(Increase::To(to)))
 }
 
 /// `OnExitRemove` as `condor_submit` makes it of the retries (§1.8 of the semantics).

@@ -28,6 +28,8 @@ mod leases;
 mod leftovers;
 #[path = "decide/many.rs"]
 mod many;
+#[path = "decide/memory.rs"]
+mod memory;
 #[path = "decide/policies.rs"]
 mod policies;
 #[path = "decide/submission.rs"]

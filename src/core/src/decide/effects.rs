@@ -3,7 +3,7 @@
 //! Invariant: what comes before the status is a pure function of the job; all else comes after it. A pod is made only where
 //! no other one of its proc lives, and let go only when its end is in the status.
 
-use super::{Work, memory_step, over, release, with_memory};
+use super::{Work, over, release, with_memory};
 use crate::{
     facts::Phase,
     observed::{Decision, Effect},
@@ -167,7 +167,7 @@ impl Work<'_> {
             starts: record.num_job_starts,
             delivery,
         };
-        let job = with_memory(&self.observed.job, memory_step(&self.observed.job, record));
+        let job = with_memory(&self.observed.job, record);
         pod::pod_for(&job, self.settings, attempt)
     }
 

@@ -40,8 +40,7 @@ impl Proc<'_> {
                 let exit = Exit::Signal { number: *number, core: Line::new("") };
                 self.complete(exit, pod, &end, at);
             }
-            Fate::Held(reason) if self.gets_more_memory(reason) => {
-                self.record.memory_step += 1;
+            Fate::Held(reason) if self.takes_more_memory(reason, &end) => {
                 let reason = hold::from_slot(&pod.slot(), reason.clone()).reason;
                 self.leave((hold::JOB_OUT_OF_RESOURCES, hold::MEMORY), &reason, Some(&end));
             }

@@ -6,8 +6,10 @@ use super::Proc;
 use crate::{
     classad::{ClassAd, Context},
     facts::PodFacts,
+    fate::End,
     hold,
     job_ad::Subject,
+    more_memory,
     policy::{Action, Running},
 };
 use duj_api::status::{Hold, ProcStatus};
@@ -63,10 +65,24 @@ impl Proc<'_> {
         Running { attempt: begun.map(seconds), execution: started.map(seconds) }
     }
 
-    /// Whether another attempt with more memory follows one that had too little (`retry_request_memory`).
-    pub(super) fn gets_more_memory(&self, reason: &Hold) -> bool {
-        let steps = self.job.spec.policy.retry_request_memory.len();
-        (reason.code, reason.subcode) == (hold::JOB_OUT_OF_RESOURCES, hold::MEMORY)
-            && (self.record.memory_step as usize) < steps
+    /// Whether another attempt with more memory follows one that had too little, which is noted then.
+    pub(super) fn takes_more_memory(&mut self, reason: &Hold, end: &End) -> bool {
+        if (reason.code, reason.subcode) != (hold::JOB_OUT_OF_RESOURCES, hold::MEMORY) {
+            return false;
+        }
+        let policy = &self.job.spec.policy;
+        let before = self.record.memory_step;
+        if before as usize >= policy.retry_request_memory.len() {
+            let Some(requests) = self.requests else { return false };
+            let (ad, context) = (self.ad(Some(&end.usage())), self.context());
+            let (had, increase) = (requests.memory_bytes, self.policies.memory_increase.as_ref());
+            let next = more_memory::next(policy, increase, (had, before), &ad, &context);
+            if next.is_none() {
+                return false;
+            }
+            self.record.request_memory = next;
+        }
+        self.record.memory_step += 1;
+        true
     }
 }
