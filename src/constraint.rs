@@ -5,6 +5,7 @@
 //! of these has noted its answer, or is gone. So no crash repeats anything or leaves anything out.
 
 use crate::{
+    index::JobKey,
     observe,
     perform::{self, Error},
     run::Context,
@@ -13,7 +14,7 @@ use crate::{
 use duj_api::{
     DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, Verb, command::Selected,
 };
-use duj_core::{classad::Expr, decide, procs, userlog::Line};
+use duj_core::{classad::Expr, decide, procs};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, ResourceExt, api::ListParams, runtime::reflector::Store};
 use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
@@ -22,6 +23,8 @@ use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 const AT_ONCE: usize = 200;
 /// Jobs in one page of a list.
 const PAGE: u32 = 500;
+/// After so many looks, some seconds, whoever gave the command is told which job it waits for.
+const LOOKS: u32 = 10;
 
 /// How far a command is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub struct RollCall {
     /// The jobs of a command's namespace that existed when it was made, by its UID. The API server is asked once for each
     /// command: a watch may be behind.
     candidates: HashMap<String, Arc<[Candidate]>>,
+    /// How often it was seen, by a command's UID, that a selected job has noted nothing yet.
+    looks: HashMap<String, u32>,
 }
 
 /// A job that is to be asked.
@@ -49,12 +54,13 @@ struct Candidate {
 impl RollCall {
     /// `jobs` is the cache of all jobs.
     pub fn new(jobs: Store<DockerUniverseJob>) -> Self {
-        Self { jobs, candidates: HashMap::new() }
+        Self { jobs, candidates: HashMap::new(), looks: HashMap::new() }
     }
 
     /// No command is under way.
     pub fn rest(&mut self) {
         self.candidates.clear();
+        self.looks.clear();
     }
 
     /// Brings a command forward that has no answer yet.
@@ -74,8 +80,9 @@ impl RollCall {
                 return self.answer(context, command, status).await;
             }
         };
-        let Some(mut status) = self.sum_up(context, command, before) else {
-            return Ok(Progress::UnderWay);
+        let mut status = match self.sum_up(context, command, before) {
+            Ok(status) => status,
+            Err(job) => return self.wait_for(context, command, &job).await,
         };
         let ControlFlow::Continue(all_asked) =
             self.ask(context, command, &expression, &mut status).await?
@@ -87,7 +94,26 @@ impl RollCall {
             return self.answer(context, command, status).await;
         }
         status.message = format!("jobs matching constraint ({constraint}) are being told");
-        perform::answer(context, command, &bounded(status)).await?;
+        perform::answer(context, command, &status).await?;
+        self.looks.remove(&command.uid().unwrap_or_default());
+        Ok(Progress::UnderWay)
+    }
+
+    /// Says once which job has not carried out the command: those behind it wait.
+    async fn wait_for(
+        &mut self,
+        context: &Context,
+        command: &DockerUniverseCommand,
+        job: &str,
+    ) -> Result<Progress, Error> {
+        let looks = self.looks.entry(command.uid().unwrap_or_default()).or_default();
+        *looks += 1;
+        if *looks == LOOKS {
+            let message = format!("waiting for job '{job}' to carry it out");
+            let before = command.status.clone().unwrap_or_default();
+            let status = DockerUniverseCommandStatus { message, ..before };
+            perform::answer(context, command, &status).await?;
+        }
         Ok(Progress::UnderWay)
     }
 
@@ -99,31 +125,37 @@ impl RollCall {
     ) -> Result<Progress, Error> {
         let answered = Some(Time(context.clock.now()));
         let status = DockerUniverseCommandStatus { answered, ..status };
-        perform::answer(context, command, &bounded(status)).await?;
-        self.candidates.remove(&command.uid().unwrap_or_default());
+        perform::answer(context, command, &status).await?;
+        let uid = command.uid().unwrap_or_default();
+        self.candidates.remove(&uid);
+        self.looks.remove(&uid);
         Ok(Progress::Answered)
     }
 
-    /// Adds up what the selected jobs noted; `None` where one of them has noted nothing yet.
+    /// Adds up what the selected jobs noted. The error is the name of one that has noted nothing yet; one that is being
+    /// deleted, or is gone, will not.
     fn sum_up(
         &self,
         context: &Context,
         command: &DockerUniverseCommand,
         mut status: DockerUniverseCommandStatus,
-    ) -> Option<DockerUniverseCommandStatus> {
+    ) -> Result<DockerUniverseCommandStatus, String> {
         let uid = command.uid().unwrap_or_default();
         for selected in std::mem::take(&mut status.selected) {
-            let Some(job) = self.job(command, &selected.job, &selected.uid) else {
-                status.refused += 1; // it was deleted meanwhile
-                continue;
-            };
-            let job = context.memory.newest(job);
-            let noticed = job.status.as_ref().and_then(|status| status.noticed.as_ref())?;
-            let answer = noticed.commands.iter().find(|answer| answer.uid == uid)?;
-            status.accepted += answer.accepted;
-            status.refused += answer.refused;
+            let job = self.job(command, &selected.job, &selected.uid);
+            let job = job.map(|job| context.memory.newest(job));
+            let noticed = job.as_ref().and_then(|job| job.status.as_ref()?.noticed.as_ref());
+            let answer = noticed.and_then(|n| n.commands.iter().find(|answer| answer.uid == uid));
+            if let Some(answer) = answer {
+                status.accepted += answer.accepted;
+                status.refused += answer.refused;
+            } else if job.is_none_or(|job| job.metadata.deletion_timestamp.is_some()) {
+                status.refused += 1;
+            } else {
+                return Err(selected.job);
+            }
         }
-        Some(status)
+        Ok(status)
     }
 
     /// Asks further jobs, until enough match. Continues with whether there are no more; breaks where the cache has to catch up.
@@ -169,7 +201,7 @@ impl RollCall {
         uid: &str,
     ) -> Option<Arc<DockerUniverseJob>> {
         let namespace = command.namespace().unwrap_or_default();
-        let key = crate::index::JobKey { namespace, name: name.to_owned() };
+        let key = JobKey { namespace, name: name.to_owned() };
         self.jobs.get(&watch::reference(&key)).filter(|job| job.uid().as_deref() == Some(uid))
     }
 
@@ -217,13 +249,6 @@ async fn is_there(
     let jobs: Api<DockerUniverseJob> = api(&context.client, command.namespace().as_deref());
     let job = perform::call("read a job", jobs.get_metadata_opt(&candidate.name)).await?;
     Ok(job.is_some_and(|job| job.uid().as_deref() == Some(&*candidate.uid)))
-}
-
-fn bounded(mut status: DockerUniverseCommandStatus) -> DockerUniverseCommandStatus {
-    if status.answered.is_none() {
-        status.message = Line::new(&status.message).to_string();
-    }
-    status
 }
 
 /// `HTCondor`'s words (§5.2 of the semantics).

@@ -262,15 +262,17 @@ impl Index {
     /// Commands that this very job is to carry out: its own, and those by a constraint that selected it.
     pub fn commands_for(&self, key: &JobKey, uid: &str) -> Vec<DockerUniverseCommand> {
         let mut commands = self.commands(key);
-        let by_constraint = self.commands(&JobKey::of_namespace(key.namespace.clone()));
-        for mut command in by_constraint {
-            let selected = command.status.take().unwrap_or_default().selected;
-            if let Some(job) = selected.into_iter().find(|job| job.uid == uid) {
-                command.spec.job = Some(job.job);
-                command.spec.procs = Some(job.procs);
-                commands.push(command);
+        let state = self.state();
+        let place = JobKey::of_namespace(key.namespace.clone());
+        for command in state.commands.get(&place).into_iter().flat_map(BTreeMap::values) {
+            let mut selected = command.status.iter().flat_map(|status| &status.selected);
+            if let Some(job) = selected.find(|job| job.uid == uid) {
+                let (metadata, mut spec) = (command.metadata.clone(), command.spec.clone());
+                (spec.job, spec.procs) = (Some(job.job.clone()), Some(job.procs.clone()));
+                commands.push(DockerUniverseCommand { metadata, spec, status: None });
             }
         }
+        drop(state);
         commands.sort_by_key(age);
         commands
     }

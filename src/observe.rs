@@ -73,9 +73,8 @@ async fn missed(
     let known = context.memory.of(&uid, |memory| memory.known);
     let records = match &job.status {
         Some(status) => procs::ungroup(&status.procs, job.spec.total_procs()),
-        // Its first pod may be there before its first status; where nothing speaks against that pod it is made anew, which
-        // finds it.
-        // A job that is being deleted makes no pod, and cannot go while one has our finalizer.
+        // Its first pod may be there before its first status. Where nothing speaks against that pod it is made anew, which
+        // finds it; a job that is being deleted makes none, and cannot go while there is one.
         None if job.metadata.deletion_timestamp.is_some()
             || job.spec.hold
             || is_commanded

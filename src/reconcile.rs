@@ -68,7 +68,7 @@ pub fn retry(job: &DockerUniverseJob, error: &Error, context: &Context) -> Actio
     });
     let namespace = job.namespace().unwrap_or_default();
     tracing::warn!(job = format!("{namespace}/{}", job.name_any()), "{error}");
-    if errors == TOLD_ONCE || errors.is_multiple_of(TOLD_AGAIN) {
+    if error.is_lasting() && (errors == TOLD_ONCE || errors.is_multiple_of(TOLD_AGAIN)) {
         let note = format!("the operator cannot go on with this job, and tries again: {error}");
         context.recorder.tell(job, true, "CannotGoOn", note);
     }

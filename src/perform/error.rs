@@ -74,7 +74,40 @@ impl Error {
         self.status().is_some_and(about_uid)
     }
 
+    /// It is about this one object and stays until somebody mends something: the API server is there, and refuses.
+    pub fn is_lasting(&self) -> bool {
+        let refused = |status: &Status| (400..500).contains(&status.code) && status.code != 429;
+        matches!(self, Self::ForeignPage(_) | Self::Gzip(_)) || self.status().is_some_and(refused)
+    }
+
     pub(super) fn is_not_found(&self) -> bool {
         self.status().is_some_and(Status::is_not_found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with all jobs at once is not told to the owner of each.
+    #[test]
+    fn an_outage_is_no_lasting_refusal() {
+        let answered = |code| {
+            let status = Status { code, ..Status::default() };
+            Error::Api { attempt: "try", source: Box::new(kube::Error::Api(Box::new(status))) }
+        };
+        for (code, lasting) in [
+            (400, true),
+            (403, true),
+            (404, true),
+            (422, true),
+            (429, false),
+            (500, false),
+            (503, false),
+        ] {
+            assert_eq!(answered(code).is_lasting(), lasting, "{code}");
+        }
+        assert!(Error::ForeignPage("x-userlog-1".into()).is_lasting());
+        assert!(!Error::NoAnswer("try").is_lasting());
     }
 }

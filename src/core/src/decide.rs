@@ -163,11 +163,10 @@ impl<'a> Work<'a> {
     /// Lets one proc live a little.
     pub(crate) fn with<T>(&mut self, id: u32, act: impl FnOnce(&mut Proc<'_>) -> T) -> Option<T> {
         let record = self.records.get_mut(&id)?;
-        let job = &self.observed.job;
-        let increased = record
-            .request_memory
-            .map(|_| pod::requests(&with_memory(job, record).spec, self.settings));
-        let of_step = self.requests.get(memory_step(job, record));
+        let requests = self.requests.get(memory_step(&self.observed.job, record));
+        let requests = requests.and_then(|requests| requests.as_ref().ok());
+        let increased = record.request_memory.zip(requests);
+        let increased = increased.map(|(memory, requests)| requests.with_memory_mib(memory));
         let mut proc = Proc {
             job: &self.observed.job,
             cluster_id: self.cluster_id,
@@ -176,7 +175,7 @@ impl<'a> Work<'a> {
             pod: self.pods.get(&(id, record.attempt)).copied(),
             record,
             journal: &mut self.journal,
-            requests: increased.as_ref().or(of_step).and_then(|requests| requests.as_ref().ok()),
+            requests: increased.as_ref().or(requests),
             now: self.observed.now,
         };
         let done = act(&mut proc);
@@ -233,7 +232,7 @@ impl<'a> Work<'a> {
             |proc| proc.release(&reason),
         );
         // Another request is taken as it is, and increased from there.
-        for record in self.records.values_mut() {
+        for record in self.records.values_mut().filter(|record| !is_at_its_end(record)) {
             (record.memory_step, record.request_memory) = (0, None);
         }
         true

@@ -2,11 +2,12 @@
 //!
 //! Invariant: an event is made from facts alone, so that the same facts make the same text until it is committed.
 
+mod mirror;
+
 use crate::{
     facts::PodFacts,
     fate::End,
     hold,
-    observed::Effect,
     pod::Requests,
     userlog::{
         Amount, Attribute, Body, Bytes, CpuUsage, Event, Evicted, Eviction, Exit, JobId, Line,
@@ -17,9 +18,6 @@ use duj_api::{names, status::Hold};
 use duj_protocol::Usage;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
-
-/// Kubernetes Events of one decision, at most: they are for a person, and the log has them all.
-const MOST_TOLD: usize = 10;
 
 /// Events after which no further pod is heard in one decision: with their tables they have about a kibibyte each.
 const MOST_EVENTS: usize = 100;
@@ -246,24 +244,6 @@ impl Journal {
         let body = Body::ReconnectFailed { reason: Line::new(reason), startd: Name::new(slot) };
         self.log(proc, time, body);
     }
-
-    /// The Kubernetes Events that mirror these events. A run that is told only when it is over is one Event: each is a
-    /// write of its own. So is one that never came about.
-    pub(crate) fn mirrored(&self) -> Vec<Effect> {
-        let ended = |from: usize| {
-            let job = self.events[from].job;
-            let later = &self.events[from + 1..];
-            later.iter().any(|event| {
-                event.job == job
-                    && matches!(event.body, Body::Terminated(_) | Body::RemoteError { .. })
-            })
-        };
-        let told = |&(place, event): &(usize, &Event)| {
-            !matches!(event.body, Body::Execute { .. }) || !ended(place)
-        };
-        let events = self.events.iter().enumerate().filter(told);
-        events.filter_map(|(_, event)| mirror(&event.body)).take(MOST_TOLD).collect()
-    }
 }
 
 /// What an attempt used and had, for the usage table.
@@ -346,58 +326,4 @@ fn image_size(usage: &Usage) -> Option<Body> {
         resident_set_size_kb: Some(usage.resident.div_ceil(1024)),
         proportional_set_size_kb: None,
     })
-}
-
-fn mirror(body: &Body) -> Option<Effect> {
-    let event = |warning, reason, note: String| Some(Effect::Event { warning, reason, note });
-    match body {
-        Body::Execute { slot, .. } => {
-            event(false, "Executing", format!("job executing on {}", slot.as_str()))
-        }
-        Body::Evicted(evicted) => event(
-            true,
-            "Evicted",
-            format!("job was evicted (code {}): {}", evicted.code, evicted.reason.as_str()),
-        ),
-        Body::Terminated(end) => match &end.exit {
-            Exit::Code(0) => event(false, "Terminated", "job terminated with exit code 0".into()),
-            Exit::Code(code) => {
-                event(true, "Terminated", format!("job terminated with exit code {code}"))
-            }
-            Exit::Signal { number, .. } => {
-                event(true, "Terminated", format!("job died by signal {number}"))
-            }
-        },
-        Body::Aborted { reason } => {
-            event(true, "Removed", format!("job was removed: {}", reason.as_str()))
-        }
-        Body::Held { reason, code, subcode } => event(
-            true,
-            "Held",
-            format!("job was held (code {code} subcode {subcode}): {}", reason.as_str()),
-        ),
-        Body::Released { reason } => {
-            event(false, "Released", format!("job was released: {}", reason.as_str()))
-        }
-        Body::Suspended { .. } => event(false, "Suspended", "job was suspended".into()),
-        Body::Unsuspended => event(false, "Continued", "job was continued".into()),
-        Body::ShadowException { message, .. } => {
-            event(true, "StarterFailed", message.as_str().into())
-        }
-        Body::Disconnected { reason, .. } => event(true, "Disconnected", reason.as_str().into()),
-        Body::Reconnected { startd, .. } => {
-            event(false, "Reconnected", format!("reconnected to {}", startd.as_str()))
-        }
-        Body::ReconnectFailed { reason, .. } => {
-            event(true, "ReconnectFailed", reason.as_str().into())
-        }
-        // What is told by the events around them, or by the job's own age, or is not produced yet.
-        Body::Submit { .. }
-        | Body::ImageSize { .. }
-        | Body::RemoteError { .. }
-        | Body::Generic { .. }
-        | Body::JobAdInformation { .. }
-        | Body::AttributeUpdate { .. }
-        | Body::FileTransfer { .. } => None,
-    }
 }

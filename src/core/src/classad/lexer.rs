@@ -42,6 +42,23 @@ pub(super) enum Token {
     Bracket(char),
 }
 
+impl Token {
+    /// Whether it is an operand, or a part of one that can stand at its beginning and at its end.
+    pub(super) const fn is_of_operand(&self) -> bool {
+        matches!(
+            self,
+            Self::Integer(_)
+                | Self::Real(_)
+                | Self::String(_)
+                | Self::Identifier(_)
+                | Self::Boolean(_)
+                | Self::Undefined
+                | Self::Error
+                | Self::Dot
+        )
+    }
+}
+
 pub(super) struct Lexer<'a> {
     text: &'a str,
     syntax: Syntax,
@@ -74,18 +91,8 @@ impl<'a> Lexer<'a> {
         self.skip_blanks()?;
         let start = self.at;
         let token = self.token()?;
-        self.after_operand = matches!(
-            token,
-            Token::Integer(_)
-                | Token::Real(_)
-                | Token::String(_)
-                | Token::Identifier(_)
-                | Token::Boolean(_)
-                | Token::Undefined
-                | Token::Error
-                | Token::Dot
-                | Token::Bracket(')' | ']' | '}')
-        );
+        self.after_operand =
+            token.is_of_operand() || matches!(token, Token::Bracket(')' | ']' | '}'));
         Ok((start, token))
     }
 

@@ -199,18 +199,7 @@ impl Parser<'_> {
 
     fn primary(&mut self) -> Result<NodeId> {
         let start = self.start;
-        if !matches!(
-            self.token,
-            Token::Integer(_)
-                | Token::Real(_)
-                | Token::String(_)
-                | Token::Identifier(_)
-                | Token::Boolean(_)
-                | Token::Undefined
-                | Token::Error
-                | Token::Dot
-                | Token::Bracket('(' | '[' | '{')
-        ) {
+        if !self.token.is_of_operand() && !matches!(self.token, Token::Bracket('(' | '[' | '{')) {
             return Err(self.unexpected("a value, a name or '('"));
         }
         let node = match self.advance()? {

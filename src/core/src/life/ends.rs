@@ -141,24 +141,16 @@ impl Proc<'_> {
         }
     }
 
-    /// An image that cannot be had is found out when the job is about to execute: `HTCondor` has logged the execution by then,
-    /// and counted it.
-    fn was_about_to_execute(&mut self, pod: &PodFacts, held: &Hold, at: Timestamp) {
-        let never_began = self.record.last_status == Some(ProcStatus::Idle)
-            || self.record.status == ProcStatus::Idle;
-        if held.code == hold::INVALID_DOCKER_IMAGE && never_began {
-            self.journal.executing(self.id, at, pod, self.requests);
-            self.record.num_job_starts += 1;
-        }
-    }
-
     /// 021 (for what the execution side holds for), 004 (where the attempt had a node), 012.
     fn log_stop(&mut self, pod: Option<&PodFacts>, end: Option<&End>, at: Timestamp) {
         let Some(held) = self.record.hold.clone() else { return };
         let held = Hold { stopping: false, ..held };
         if let Some(pod) = pod.filter(|pod| pod.node.is_some()) {
+            if held.code == hold::INVALID_DOCKER_IMAGE {
+                // It is found out when the job is about to execute: `HTCondor` has logged the execution by then.
+                self.execute(pod, at);
+            }
             if hold::is_of_execution(&held) {
-                self.was_about_to_execute(pod, &held, at);
                 self.journal.remote_error(self.id, at, &pod.slot(), &held);
             }
             let run = Run::of(Some(pod), end, self.requests);

@@ -49,6 +49,12 @@ pub fn requests(spec: &DockerUniverseJobSpec, settings: &Settings) -> Result<Req
 }
 
 impl Requests {
+    /// The same with so many MiB of memory.
+    pub(crate) fn with_memory_mib(&self, mebibytes: i64) -> Self {
+        let memory = Quantity(format!("{mebibytes}Mi"));
+        Self { memory, memory_bytes: mebibytes << 20, ..self.clone() }
+    }
+
     /// Whole cores for programs that ask how many threads to start, at least one.
     #[allow(clippy::cast_possible_truncation, reason = "the API bounds it to 100,000")]
     pub fn threads(&self) -> i64 {

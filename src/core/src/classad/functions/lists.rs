@@ -53,29 +53,33 @@ fn the_list(call: &mut Call<'_>) -> Result<std::result::Result<List, Value>> {
     })
 }
 
-/// `sum` and `avg`. Undefined elements do not count.
-pub(super) fn sum(call: &mut Call<'_>) -> Result {
+/// The numbers in the one list, without what is undefined; or what the call comes to where there is anything else.
+fn the_numbers(call: &mut Call<'_>) -> Result<std::result::Result<Vec<Value>, Value>> {
     let list = match the_list(call)? {
         Ok(list) => list,
-        Err(value) => return Ok(value),
+        Err(value) => return Ok(Err(value)),
     };
-    let mut total: Option<Value> = None;
-    let mut count = 0_i64;
+    let mut numbers = Vec::new();
     for item in list.items() {
         let item = call.evaluator.item(&list, item, call.scope)?;
-        if item.is_undefined() {
-            continue;
+        if item.is_number() {
+            numbers.push(item);
+        } else if !item.is_undefined() {
+            return Ok(Err(Value::Error));
         }
-        if !item.is_number() {
-            return Ok(Value::Error);
-        }
-        count += 1;
-        total = Some(match total {
-            Some(total) => operators::binary(Binary::Add, &total, &item),
-            None => item,
-        });
     }
-    let Some(total) = total else { return Ok(Value::Integer(0)) };
+    Ok(Ok(numbers))
+}
+
+/// `sum` and `avg`. Undefined elements do not count.
+pub(super) fn sum(call: &mut Call<'_>) -> Result {
+    let numbers = match the_numbers(call)? {
+        Ok(numbers) => numbers,
+        Err(value) => return Ok(value),
+    };
+    let count = i64::try_from(numbers.len()).unwrap_or(i64::MAX);
+    let add = |total: Value, number: Value| operators::binary(Binary::Add, &total, &number);
+    let Some(total) = numbers.into_iter().reduce(add) else { return Ok(Value::Integer(0)) };
     if call.name == "sum" {
         return Ok(total);
     }
@@ -84,29 +88,16 @@ pub(super) fn sum(call: &mut Call<'_>) -> Result {
 
 /// `min` and `max`. Undefined elements do not count.
 pub(super) fn least(call: &mut Call<'_>) -> Result {
-    let list = match the_list(call)? {
-        Ok(list) => list,
+    let numbers = match the_numbers(call)? {
+        Ok(numbers) => numbers,
         Err(value) => return Ok(value),
     };
     let operator = if call.name == "min" { Binary::Less } else { Binary::Greater };
-    let mut best: Option<Value> = None;
-    for item in list.items() {
-        let item = call.evaluator.item(&list, item, call.scope)?;
-        if item.is_undefined() {
-            continue;
-        }
-        if !item.is_number() {
-            return Ok(Value::Error);
-        }
-        best = Some(match best {
-            Some(best) => {
-                let (better, item, best) = compare_values(operator, item, best);
-                if better == Value::Boolean(true) { item } else { best }
-            }
-            None => item,
-        });
-    }
-    Ok(best.unwrap_or(Value::Undefined))
+    let better = |best: Value, number: Value| {
+        let (better, number, best) = compare_values(operator, number, best);
+        if better == Value::Boolean(true) { number } else { best }
+    };
+    Ok(numbers.into_iter().reduce(better).unwrap_or(Value::Undefined))
 }
 
 /// `anyCompare("<", list, value)` and `allCompare`.

@@ -111,16 +111,27 @@ pub(super) fn substr(call: &mut Call<'_>) -> Result {
     call.evaluator.string(String::from_utf8_lossy(part).into_owned())
 }
 
-/// -1, 0 or 1, with or without regard to case.
-pub(super) fn compare(call: &mut Call<'_>) -> Result {
-    let Some([left, right]) = call.exactly()? else { return Ok(Value::Error) };
+/// The two texts that are to be compared, which is paid for; or what the comparison comes to without them.
+pub(super) fn two_texts(
+    call: &mut Call<'_>,
+) -> Result<std::result::Result<(String, String), Value>> {
+    let Some([left, right]) = call.exactly()? else { return Ok(Err(Value::Error)) };
     if left.is_undefined() || right.is_undefined() {
-        return Ok(Value::Undefined);
+        return Ok(Err(Value::Undefined));
     }
     let (Some(left), Some(right)) = (text(call, left)?, text(call, right)?) else {
-        return Ok(Value::Error);
+        return Ok(Err(Value::Error));
     };
     call.spend(left.len().min(right.len()) / 64)?;
+    Ok(Ok((left, right)))
+}
+
+/// -1, 0 or 1, with or without regard to case.
+pub(super) fn compare(call: &mut Call<'_>) -> Result {
+    let (left, right) = match two_texts(call)? {
+        Ok(texts) => texts,
+        Err(value) => return Ok(value),
+    };
     let ordering =
         if call.name == "strcmp" { left.cmp(&right) } else { compare_ignoring_case(&left, &right) };
     Ok(Value::Integer(match ordering {

@@ -1,17 +1,13 @@
 //! Versions: strings in which digits are numbers.
 
-use super::{Call, text};
+use super::{Call, text, text::two_texts};
 use crate::classad::{evaluate::Result, value::Value};
 
 pub(super) fn compare(call: &mut Call<'_>) -> Result {
-    let Some([left, right]) = call.exactly()? else { return Ok(Value::Error) };
-    if left.is_undefined() || right.is_undefined() {
-        return Ok(Value::Undefined);
-    }
-    let (Some(left), Some(right)) = (text(call, left)?, text(call, right)?) else {
-        return Ok(Value::Error);
+    let (left, right) = match two_texts(call)? {
+        Ok(texts) => texts,
+        Err(value) => return Ok(value),
     };
-    call.spend(left.len().min(right.len()) / 64)?;
     let order = natural_order(&left, &right);
     Ok(match call.name {
         "versioncmp" => Value::Integer(order),
