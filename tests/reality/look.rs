@@ -92,6 +92,7 @@ fn recorded(record: &Record) -> String {
             format!("recorded: not started with {errno}")
         }
         Some(Outcome::OverDisk { .. }) => "recorded: over disk".to_owned(),
+        Some(Outcome::CheckpointFailed(_)) => "recorded: checkpoint failed".to_owned(),
     };
     for (holds, word) in [
         (record.started.is_none(), " never begun"),

@@ -332,6 +332,7 @@ impl World {
             Outcome::Signalled(signal) => 128 + signal,
             Outcome::NotStarted { .. } => 127,
             Outcome::OverDisk { .. } => 137,
+            Outcome::CheckpointFailed(_) => 125,
         };
         let message = self.record(body, Some(outcome.clone())).to_message();
         let own = (!stopped && !body.told_to_stop && !body.lease_expired()).then_some(outcome);

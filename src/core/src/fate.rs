@@ -115,6 +115,9 @@ fn fate(
             Outcome::NotStarted { errno, message } => {
                 return Fate::Held(hold::not_started(*errno, message));
             }
+            Outcome::CheckpointFailed(message) => {
+                return Fate::Held(hold::checkpoint_failed(message));
+            }
             // Who was stopped from outside the pod did not end of its own accord, whatever it exited with.
             Outcome::Exited(_) | Outcome::Signalled(_) if stopped => {}
             Outcome::Exited(_) | Outcome::Signalled(_) if expired.is_some() => {}

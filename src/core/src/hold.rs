@@ -15,6 +15,16 @@ pub const SUBMITTED_ON_HOLD: i32 = 15;
 pub const JOB_OUT_OF_RESOURCES: i32 = 34;
 /// The image cannot be had.
 pub const INVALID_DOCKER_IMAGE: i32 = 35;
+/// A transfer of outputs failed.
+pub const TRANSFER_OUTPUT: i32 = 12;
+/// A transfer of inputs failed.
+pub const TRANSFER_INPUT: i32 = 13;
+/// The inputs are larger than allowed.
+pub const INPUT_TOO_LARGE: i32 = 32;
+/// The outputs are larger than allowed.
+pub const OUTPUT_TOO_LARGE: i32 = 33;
+/// A checkpoint could not be saved.
+pub const CHECKPOINT_FAILED: i32 = 36;
 /// Subcode: memory.
 pub const MEMORY: i32 = 102;
 /// Subcode: scratch.
@@ -119,6 +129,11 @@ pub fn over_foreign_disk_limit(message: &str) -> Hold {
 /// The starter could not start the command.
 pub fn not_started(errno: i32, message: &str) -> Hold {
     hold(FAILED_TO_CREATE_PROCESS, errno, message)
+}
+
+/// A checkpoint could not be saved (§2.8).
+pub fn checkpoint_failed(message: &str) -> Hold {
+    hold(CHECKPOINT_FAILED, -1, format!("Starter failed to upload checkpoint: {message}"))
 }
 
 /// The runtime could not start the container.

@@ -8,6 +8,7 @@
 //! among the containers of a pod. A reader accepts records of a newer starter: unknown fields are ignored.
 
 pub mod lease;
+pub mod transfer;
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,23 @@ pub mod flags {
     /// it is new then; without it there is no lease. Needs [`CONTROL`], and [`MAX_VACATE_TIME`]: where the lease ends a job,
     /// no kubelet may be there to kill it.
     pub const LEASE_DURATION: &str = "--lease-duration";
+    /// The command's standard input: a file relative to the scratch directory, or an absolute path; `/dev/null` without.
+    pub const INPUT: &str = "--input";
+    /// The command's standard output: a file relative to the scratch directory, which the starter follows into its own;
+    /// without, the command has the starter's. It may be the same file as [`ERROR`].
+    pub const OUTPUT: &str = "--output";
+    /// The command's standard error, likewise.
+    pub const ERROR: &str = "--error";
+    /// The directory of the [`handshake`](crate::transfer::handshake) files; without it nobody waits for the end.
+    pub const HANDSHAKE: &str = "--handshake";
+    /// The command is the image's own: read it from [`handshake`](crate::transfer::handshake), and put its ENTRYPOINT before
+    /// what follows `--`; where nothing does, its CMD follows. Needs [`HANDSHAKE`].
+    pub const IMAGE_COMMAND: &str = "--image-command";
+    /// A command that exits with this code has its files saved, and is started again (`checkpoint_exit_code`). Needs
+    /// [`HANDSHAKE`].
+    pub const CHECKPOINT_EXIT_CODE: &str = "--checkpoint-exit-code";
+    /// The record says what the job left in the scratch directory, for nobody fetches it.
+    pub const TELL_LEFT: &str = "--tell-left";
 }
 
 /// What the operator says to a job that runs: files in the directory of [`flags::CONTROL`], which the
@@ -128,9 +146,27 @@ pub struct Record {
     /// Milliseconds that the job was suspended in all, a suspension that goes on included.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub suspended_ms: u64,
+    /// What it left at the top of its scratch directory that nobody fetches ([`flags::TELL_LEFT`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Left>,
+    /// Its command was started again so often after a checkpoint.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub checkpoints: u64,
     /// What it used so far.
     #[serde(default)]
     pub usage: Usage,
+}
+
+/// New and changed files at the top of a scratch directory that nobody fetches.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Left {
+    /// How many.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The first five names in order, each at most 64 bytes and printable.
+    pub names: Vec<String>,
 }
 
 /// How the user's command ended.
@@ -148,6 +184,8 @@ pub enum Outcome {
         /// One line, lower-case, with the command quoted.
         message: String,
     },
+    /// Its checkpoint could not be saved: one line why.
+    CheckpointFailed(String),
     /// It was ended because its scratch directory outgrew its limit.
     OverDisk {
         /// Bytes found below the scratch directory.
@@ -189,21 +227,32 @@ impl Record {
     /// The record as the starter writes it: one line of JSON within [`Record::MAX_BYTES`]. A message that
     /// would make it longer is cut at a character's border.
     pub fn to_message(&self) -> String {
-        let text = serde_json::to_string(self).unwrap_or_default();
-        let Some(excess) = text.len().checked_sub(Self::MAX_BYTES).filter(|excess| *excess > 0)
-        else {
-            return text;
-        };
         let mut shorter = self.clone();
-        if let Some(Outcome::NotStarted { message, .. }) = &mut shorter.outcome {
-            // Escaping can only make a byte longer, so cutting the excess is enough once it is cut from the raw text.
-            let mut end = message.len().saturating_sub(excess);
-            while !message.is_char_boundary(end) {
-                end -= 1;
+        loop {
+            let text = serde_json::to_string(&shorter).unwrap_or_default();
+            let Some(excess) = text.len().checked_sub(Self::MAX_BYTES).filter(|excess| *excess > 0)
+            else {
+                return text;
+            };
+            let message = match &mut shorter.outcome {
+                Some(Outcome::NotStarted { message, .. } | Outcome::CheckpointFailed(message)) => {
+                    Some(message)
+                }
+                _ => None,
+            };
+            match message.filter(|message| !message.is_empty()) {
+                // Escaping can only make a byte longer, so cutting the excess is enough once it is cut from the raw text.
+                Some(message) => {
+                    message.truncate(
+                        message.floor_char_boundary(message.len().saturating_sub(excess)),
+                    );
+                }
+                None => match shorter.left.as_mut().and_then(|left| left.names.pop()) {
+                    Some(_) => {}
+                    None => return text, // cannot be: all the rest are numbers
+                },
             }
-            message.truncate(end);
         }
-        serde_json::to_string(&shorter).unwrap_or_default()
     }
 
     /// Reads a termination message. `None` for anything that is not a record: the kubelet's own words, a
@@ -250,6 +299,8 @@ mod tests {
             lease_expired: true,
             suspensions: 4,
             suspended_ms: 6,
+            left: None,
+            checkpoints: 0,
             usage: Usage { user_ms: 5, peak_memory: 7, ..Usage::default() },
         };
         assert_eq!(Record::from_message(&record.to_message()), Some(record));
@@ -268,6 +319,8 @@ mod tests {
             lease_expired: true,
             suspensions: most,
             suspended_ms: most,
+            left: Some(Left { files: most, bytes: most, names: vec!["x".repeat(64); 5] }),
+            checkpoints: 0,
             usage: Usage {
                 user_ms: most,
                 system_ms: most,

@@ -164,7 +164,9 @@ impl Kubelet<'_> {
         let code = match outcome {
             Outcome::Exited(code) => code,
             Outcome::Signalled(signal) => 128 + signal,
-            Outcome::NotStarted { .. } | Outcome::OverDisk { .. } => 1,
+            Outcome::NotStarted { .. }
+            | Outcome::OverDisk { .. }
+            | Outcome::CheckpointFailed(_) => 1,
         };
         let started = self.running_since().unwrap_or(self.now);
         let mut record = record(started, self.now, outcome);
