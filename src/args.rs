@@ -64,6 +64,21 @@ pub struct RunArguments {
     /// Seconds that a transient failure to pull a job's image is borne before the job is held
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(i64).range(0..=86_400))]
     image_patience: i64,
+    /// Seconds for which transient faults of a job's transfers are retried
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(i64).range(1..=86_400))]
+    transfer_patience: i64,
+    /// transferRetention where a job has none, seconds
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(i64).range(0..=604_800))]
+    transfer_retention: i64,
+    /// `host:port` of a registry that speaks plain HTTP
+    #[arg(long = "plain-http-registry")]
+    plain_http_registries: Vec<String>,
+    /// `registry=mirror`: the mirror, a `host:port`, is asked first
+    #[arg(long = "registry-mirror", value_parser = pair)]
+    registry_mirrors: Vec<(String, String)>,
+    /// `name=key` of a `ConfigMap` in each job's namespace with further certificates that transfers trust
+    #[arg(long, value_parser = pair)]
+    ca_bundle: Option<(String, String)>,
     /// Write every event of every userlog to the operator's own log as well (`EVENT_LOG`)
     #[arg(long)]
     event_log: bool,
@@ -116,6 +131,12 @@ fn quantity(text: &str) -> Result<Quantity, String> {
     Ok(quantity)
 }
 
+fn pair(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(left, right)| !left.is_empty() && !right.is_empty());
+    let (left, right) = pair.ok_or("write it as 'a=b'")?;
+    Ok((left.to_owned(), right.to_owned()))
+}
+
 /// An installation's policy that cannot be read keeps the operator from starting, rather than hold every job.
 fn expression(text: &str) -> Result<String, String> {
     Expr::parse(text).map_err(|error| format!("{error}\n{}", error.caret(text)))?;
@@ -165,6 +186,11 @@ impl RunArguments {
                 vacate: self.system_periodic_vacate.clone(),
             },
             image_patience: self.image_patience,
+            transfer_patience: self.transfer_patience,
+            transfer_retention: self.transfer_retention,
+            plain_http_registries: self.plain_http_registries.clone(),
+            registry_mirrors: self.registry_mirrors.clone(),
+            ca_bundle: self.ca_bundle.clone(),
         }
     }
 }

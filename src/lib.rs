@@ -11,6 +11,7 @@ pub mod clock;
 pub mod cluster_ids;
 pub mod command_answers;
 pub mod constraint;
+pub mod hearing;
 pub mod index;
 pub mod memory;
 pub mod metrics;

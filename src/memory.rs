@@ -2,7 +2,7 @@
 //!
 //! Invariant: all of it can be lost at any moment (a restart) without harm: it saves writes and waiting, never decides.
 
-use crate::{index::version, trouble::Heard};
+use crate::{hearing::Told, index::version, trouble::Heard};
 use duj_api::DockerUniverseJob;
 use duj_core::observed::Refusal;
 use jiff::Timestamp;
@@ -30,6 +30,8 @@ pub struct JobMemory {
     pub uncommitted_since: Option<Timestamp>,
     /// What was heard of pods that are long in being set up, by UID.
     pub troubles: HashMap<String, Heard>,
+    /// What was heard of transfers that take long, by their pod's UID.
+    pub told: HashMap<String, Told>,
     /// Errors in a row.
     pub errors: u32,
 }

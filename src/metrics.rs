@@ -20,6 +20,7 @@ pub enum Verb {
     ReleasePod,
     DeletePod,
     SuspendPod,
+    Resend,
     MarkLease,
     AppendPage,
     AnswerCommand,

@@ -1,6 +1,7 @@
 //! From the caches to `duj_core::Observed`: all facts about one job, with the time.
 
 use crate::{
+    hearing,
     index::{Index, JobKey},
     perform::{self, Error},
     run::Context,
@@ -29,6 +30,7 @@ pub async fn observe(context: &Context, cached: Arc<DockerUniverseJob>) -> Resul
     let mut pods = context.index.pods(&uid);
     pods.extend(missed(context, &job, &pods, !commands.is_empty()).await?);
     trouble::ask(context, &job, &mut pods, now).await;
+    hearing::ask(context, &job, &mut pods, now).await;
     let fresh_cluster_id = fresh_cluster_id(context, &job, &pods, &uid).await?;
     let (refusal, uncommitted_since) =
         context.memory.of(&uid, |memory| (memory.refusal.clone(), memory.uncommitted_since));

@@ -80,7 +80,13 @@ pub async fn perform(
             delete_pod(context, &namespace(job), &name, &uid, grace).await?;
         }
         Effect::SuspendPod { name, uid, suspended } => {
-            suspend_pod(context, &namespace(job), &name, &uid, suspended).await?;
+            let value = suspended.then(|| control::SUSPENDED.to_owned());
+            let annotation = (names::ANNOTATION_SUSPEND, value);
+            annotate(context, &namespace(job), (&name, &uid), Verb::SuspendPod, annotation).await?;
+        }
+        Effect::Resend { name, uid, number } => {
+            let annotation = (names::ANNOTATION_RESEND, Some(number.to_string()));
+            annotate(context, &namespace(job), (&name, &uid), Verb::Resend, annotation).await?;
         }
         Effect::MarkLease { name, uid, version, mark } => {
             mark_lease(context, &namespace(job), &name, &uid, &version, mark).await?;
@@ -135,21 +141,18 @@ async fn delete_pod(
 }
 
 /// Writes the annotation that the pod's starter reads.
-async fn suspend_pod(
+async fn annotate(
     context: &Context,
     namespace: &str,
-    name: &str,
-    uid: &str,
-    suspended: bool,
+    (name, uid): (&str, &str),
+    verb: Verb,
+    (annotation, value): (&str, Option<String>),
 ) -> Result<(), Error> {
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
-    let value = suspended.then_some(control::SUSPENDED);
-    let patch = json!({
-        "metadata": { "uid": uid, "annotations": { names::ANNOTATION_SUSPEND: value } },
-    });
-    context.metrics.wrote(Verb::SuspendPod);
+    let patch = json!({ "metadata": { "uid": uid, "annotations": { annotation: value } } });
+    context.metrics.wrote(verb);
     let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
-    let told = call("suspend or continue a pod", pods.patch(name, &parameters, &patch)).await;
+    let told = call("annotate a pod", pods.patch(name, &parameters, &patch)).await;
     changed(told.map(|pod| heard(context, &pod)))
 }
 

@@ -5,7 +5,7 @@
 //! come first; then the status, which commits; then what depends on it.
 
 use crate::{
-    observe,
+    hearing, observe,
     perform::{self, Error, Made},
     run::Context,
     trouble,
@@ -39,8 +39,9 @@ pub async fn reconcile(
         let observed = observe::observe(&context, job.clone()).await?;
         let decision = decide(&observed, &context.settings);
         let now = observed.now;
-        let ask_again = trouble::ask_again(&context.memory, &observed);
-        let wake = decision.wake.into_iter().chain(ask_again).min();
+        let trouble = trouble::ask_again(&context.memory, &observed);
+        let transfers = hearing::ask_again(&context.memory, &observed);
+        let wake = decision.wake.into_iter().chain(trouble).chain(transfers).min();
         if Box::pin(carry_out(&context, observed, decision)).await? == Made::Done {
             action =
                 wake.map_or_else(Action::await_change, |wake| Action::requeue(until(wake, now)));

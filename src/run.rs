@@ -4,7 +4,7 @@
 //! starts again.
 
 use crate::{
-    admin, args, clock::Clock, cluster_ids::ClusterIds, command_answers, index::Index,
+    admin, args, clock::Clock, cluster_ids::ClusterIds, command_answers, hearing, index::Index,
     memory::Memory, metrics::Metrics, orphans, perform, reconcile, record::Recorder,
     trouble::Spacing, watch,
 };
@@ -45,6 +45,8 @@ pub struct Context {
     pub memory: Memory,
     /// Between two questions about pods that are long in being set up.
     pub spacing: Spacing,
+    /// Between two questions about what transfers say.
+    pub log_spacing: Spacing,
     /// Numbers for new jobs.
     pub cluster_ids: ClusterIds,
     /// Kubernetes Events.
@@ -122,6 +124,7 @@ pub fn operate(
         index: Index::default(),
         memory: Memory::default(),
         spacing: Spacing::default(),
+        log_spacing: hearing::spacing(),
         recorder,
         metrics,
     });

@@ -28,15 +28,30 @@ pub struct Heard {
 }
 
 /// When the next question of all jobs together may be asked.
-#[derive(Debug, Default)]
-pub struct Spacing(Mutex<Option<Timestamp>>);
+#[derive(Debug)]
+pub struct Spacing {
+    next: Mutex<Option<Timestamp>>,
+    between: SignedDuration,
+}
+
+impl Default for Spacing {
+    fn default() -> Self {
+        Self::new(SPACING)
+    }
+}
 
 impl Spacing {
-    fn admits(&self, now: Timestamp) -> bool {
-        let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// So much time between two questions.
+    pub const fn new(between: SignedDuration) -> Self {
+        Self { next: Mutex::new(None), between }
+    }
+
+    /// Whether one may be asked now; then the next has to wait.
+    pub fn admits(&self, now: Timestamp) -> bool {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let admitted = next.is_none_or(|next| next <= now);
         if admitted {
-            *next = now.checked_add(SPACING).ok();
+            *next = now.checked_add(self.between).ok();
         }
         admitted
     }
@@ -90,7 +105,8 @@ fn heard(memory: &Memory, job: &str, pod: &PodFacts) -> Option<Heard> {
 fn due(pod: &PodFacts) -> Option<Timestamp> {
     let (reason, _) = pod.job.waiting.as_ref()?;
     let silent = matches!(reason.as_str(), "ContainerCreating" | "PodInitializing");
-    if !silent || pod.ended() || pod.deleting.is_some() {
+    let prepares = pod.prepare.as_ref().is_some_and(|prepare| prepare.running.is_some());
+    if !silent || prepares || pod.ended() || pod.deleting.is_some() {
         return None;
     }
     pod.scheduled?.checked_add(SETTING_UP).ok()

@@ -38,8 +38,12 @@ pub enum Reason {
     WaitingForConfiguration,
     /// The last attempt was evicted; the next one comes.
     Evicted,
+    /// The job's files are being brought.
+    TransferringInput,
     /// The job runs.
     Running,
+    /// The job has ended, and its outputs are being sent.
+    TransferringOutput,
     /// The job is suspended.
     Suspended,
     /// The job's node does not answer.
@@ -73,7 +77,9 @@ impl Reason {
             Self::StarterImageUnavailable => "StarterImageUnavailable",
             Self::WaitingForConfiguration => "WaitingForConfiguration",
             Self::Evicted => "Evicted",
+            Self::TransferringInput => "TransferringInput",
             Self::Running => "Running",
+            Self::TransferringOutput => "TransferringOutput",
             Self::Suspended => "Suspended",
             Self::NodeNotAnswering => "NodeNotAnswering",
             Self::Stopping => "Stopping",

@@ -2,6 +2,7 @@
 
 use crate::{
     Quantity,
+    files::Files,
     policy::{Policy, Queue},
     rules,
     scheduling::{Scheduling, SecurityContext},
@@ -41,6 +42,16 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new(rules::MENDING).message(rules::MENDING_MESSAGE),
 )]
 #[x_kube(validation = Rule::new(rules::MOUNT_NAMES).message(rules::MOUNT_NAMES_MESSAGE))]
+#[x_kube(validation = Rule::new(rules::OVERRIDE_ENTRYPOINT).message(rules::OVERRIDE_ENTRYPOINT_MESSAGE))]
+#[x_kube(validation = Rule::new(rules::EXECUTABLE_BROUGHT).message(rules::EXECUTABLE_BROUGHT_MESSAGE))]
+#[x_kube(validation = Rule::new(rules::STDIN_BROUGHT).message(rules::STDIN_BROUGHT_MESSAGE))]
+#[x_kube(validation = Rule::new(rules::OUTPUT_NOWHERE).message(rules::OUTPUT_NOWHERE_MESSAGE))]
+#[x_kube(validation = Rule::new(rules::REMAP_NOWHERE).message(rules::REMAP_NOWHERE_MESSAGE))]
+#[x_kube(validation = Rule::new(rules::WHEN_NOWHERE).message(rules::WHEN_NOWHERE_MESSAGE))]
+#[x_kube(validation = Rule::new(rules::EVICT_NOWHERE).message(rules::EVICT_NOWHERE_MESSAGE))]
+#[x_kube(validation = Rule::new(rules::CHECKPOINT_NOWHERE).message(rules::CHECKPOINT_NOWHERE_MESSAGE))]
+#[x_kube(validation = Rule::new(rules::CHECKPOINT_NEVER).message(rules::CHECKPOINT_NEVER_MESSAGE))]
+#[x_kube(validation = Rule::new(rules::FILES_UNUSED).message(rules::FILES_UNUSED_MESSAGE))]
 #[x_kube(validation = Rule::new(rules::RETRY_MEMORY_ONE).message(rules::RETRY_MEMORY_ONE_MESSAGE))]
 pub struct DockerUniverseJobSpec {
     /// The image that the job runs in (`docker_image`); without a tag, `latest`.
@@ -56,14 +67,16 @@ pub struct DockerUniverseJobSpec {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub image_pull_secrets: Vec<LocalReference>,
-    /// The program to run: an absolute path in the image, or a name that is found on the image's PATH.
+    /// The program to run: an absolute path in the image, a name that is found on the image's PATH, or `./name` of a file
+    /// that `transferInput` brings. Absent: the image's own command runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     #[x_kube(validation = Rule::new(rules::EXECUTABLE).message(rules::EXECUTABLE_MESSAGE))]
     #[x_kube(validation = Rule::new(rules::NO_CONTROL).message(rules::NO_CONTROL_MESSAGE))]
-    pub executable: String,
-    /// The executable runs in place of the image's ENTRYPOINT. Only `true` is served so far.
+    pub executable: Option<String>,
+    /// The executable runs in place of the image's ENTRYPOINT; `true` where absent. With `false` the ENTRYPOINT runs, and
+    /// the executable and its arguments are what it is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new(rules::OVERRIDE_ENTRYPOINT).message(rules::OVERRIDE_ENTRYPOINT_MESSAGE))]
     pub override_entrypoint: Option<bool>,
     /// Arguments of the executable, each passed as it stands; no shell reads them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -95,6 +108,9 @@ pub struct DockerUniverseJobSpec {
     /// How many procs the job has; one where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<Queue>,
+    /// Files in and out.
+    #[serde(flatten)]
+    pub files: Files,
     /// Retries, policies and limits on time.
     #[serde(flatten)]
     pub policy: Policy,

@@ -11,6 +11,7 @@
 
 pub mod command;
 pub mod condition;
+pub mod files;
 pub mod job;
 pub mod names;
 pub mod policy;

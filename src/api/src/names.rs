@@ -34,6 +34,22 @@ pub const FINALIZER_ACCOUNTED: &str = "dockeruniverse.io/accounted";
 pub const CONTAINER_JOB: &str = "job";
 /// Init container that brings what the job needs into the pod.
 pub const CONTAINER_PREPARE: &str = "prepare";
+/// Container that sends the job's outputs.
+pub const CONTAINER_TRANSFER: &str = "transfer";
+/// Volumes with inputs, by their number; `prepare` alone mounts them.
+pub const VOLUME_INPUT: &str = "docker-universe-input-";
+/// Volumes of claims that files come from or go to, by their number.
+pub const VOLUME_CLAIM: &str = "docker-universe-claim-";
+/// Volume with further certificates to trust.
+pub const VOLUME_CA: &str = "docker-universe-ca-";
+/// Volumes with credentials and headers, by their number; `prepare` and `transfer` mount what they need.
+pub const VOLUME_SECRET: &str = "docker-universe-secret-";
+/// Volumes with the image's pull secrets, by their number; `prepare` alone mounts them.
+pub const VOLUME_PULL_SECRET: &str = "docker-universe-pull-secret-";
+/// Where `prepare` and `transfer` find such volumes: this directory and the volume's name without `docker-universe-`.
+pub const VOLUMES_MOUNT: &str = "/volumes";
+/// A number on the pod of a proc whose outputs are to be sent again.
+pub const ANNOTATION_RESEND: &str = "dockeruniverse.io/resend";
 /// Volume that holds the scratch directory.
 pub const VOLUME_SCRATCH: &str = "docker-universe-scratch";
 /// Volume through which the operator speaks to the starter.
@@ -49,6 +65,8 @@ pub const VOLUME_STARTER: &str = "docker-universe-starter";
 pub const SCRATCH_MOUNT: &str = "/scratch";
 /// The scratch directory: cwd, HOME and TMPDIR of the job.
 pub const SCRATCH: &str = "/scratch/work";
+/// Where the starter and the program that transfers find each other.
+pub const HANDSHAKE: &str = "/scratch/.transfer";
 /// Where the control files are mounted.
 pub const CONTROL_MOUNT: &str = "/.docker-universe-control";
 /// Where the starter's volume is mounted.

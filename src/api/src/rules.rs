@@ -4,6 +4,10 @@
 
 #![allow(missing_docs, reason = "each rule stands beside the message that says what it is")]
 
+mod files;
+
+pub use files::*;
+
 pub const IMAGE_WHITESPACE: &str = "self == self.trim()";
 pub const IMAGE_WHITESPACE_MESSAGE: &str =
     "the image must not begin or end with white space: write it as 'registry/name:tag'";
@@ -11,11 +15,14 @@ pub const IMAGE_WHITESPACE_MESSAGE: &str =
 pub const NO_CONTROL: &str = "!self.matches('[\\\\x00-\\\\x1f\\\\x7f]')";
 pub const NO_CONTROL_MESSAGE: &str = "control characters are not allowed here";
 
-pub const EXECUTABLE: &str = "self.startsWith('/') || !self.contains('/')";
-pub const EXECUTABLE_MESSAGE: &str = "executable must be an absolute path in the image ('/bin/sleep') or a name without a slash that is found on the image's PATH ('sleep')";
+pub const EXECUTABLE: &str = "self.startsWith('/') || !self.contains('/') || (self.startsWith('./') && self.size() > 2 && !self.split('/').exists(p, p == '..' || p == ''))";
+pub const EXECUTABLE_MESSAGE: &str = "executable must be an absolute path in the image ('/bin/sleep'), a name without a slash that is found on the image's PATH ('sleep'), or a file that transferInput brings ('./run.sh')";
+pub const EXECUTABLE_BROUGHT: &str = "!has(self.executable) || !self.executable.startsWith('./') || (has(self.transferInput) && self.transferInput.size() > 0)";
+pub const EXECUTABLE_BROUGHT_MESSAGE: &str = "an executable that begins with './' is a file in the scratch directory: let one of transferInput bring it, for example {name: run.sh, configMap: {name: scripts, key: run.sh}}; a program in the image is written with its absolute path";
 
-pub const OVERRIDE_ENTRYPOINT: &str = "self";
-pub const OVERRIDE_ENTRYPOINT_MESSAGE: &str = "overrideEntrypoint can only be true: the executable runs in place of the image's ENTRYPOINT; leave the field out";
+pub const OVERRIDE_ENTRYPOINT: &str =
+    "has(self.executable) || !has(self.overrideEntrypoint) || !self.overrideEntrypoint";
+pub const OVERRIDE_ENTRYPOINT_MESSAGE: &str = "overrideEntrypoint: true needs an executable that runs in place of the image's ENTRYPOINT; without an executable the image's own command runs";
 
 /// A pattern, not a CEL rule: looking into each argument is estimated at 2.7 times what one rule may cost.
 pub const ARGUMENT_WITHOUT_NUL: &str = r"^[^\x00]*$";
@@ -113,7 +120,7 @@ pub const JOB_NAME_MESSAGE: &str = "metadata.name must be at most 63 lower-case 
 macro_rules! unchanged {
     ($($field:literal)+) => {
         concat!(
-            "self.spec.image == oldSelf.spec.image && self.spec.executable == oldSelf.spec.executable",
+            "self.spec.image == oldSelf.spec.image",
             $(
                 " && (has(self.spec.", $field, ") ? has(oldSelf.spec.", $field, ") && self.spec.", $field,
                 " == oldSelf.spec.", $field, " : !has(oldSelf.spec.", $field, "))",
@@ -127,6 +134,9 @@ pub const MENDING: &str = concat!(
     "(has(oldSelf.status) && has(oldSelf.status.counts) && oldSelf.status.counts.held > 0",
     " && oldSelf.status.counts.idle + oldSelf.status.counts.running + oldSelf.status.counts.suspended == 0) || (",
     unchanged!(
+        "executable" "overrideEntrypoint" "input" "output" "error" "transferInput" "maxTransferInputMb" "transferOutput"
+        "transferOutputRemaps" "whenToTransferOutput" "outputDestination" "maxTransferOutputMb" "preserveRelativePaths"
+        "checkpointExitCode" "transferCheckpoint" "checkpointDestination" "s3"
         "imagePullPolicy" "imagePullSecrets" "arguments" "environment" "requestCpus" "requestMemory" "requestDisk"
         "requestGpus" "killSig" "maxVacateTime" "leaseDuration" "scheduling" "serviceAccountName" "securityContext" "volumes"
         "volumeMounts"

@@ -25,6 +25,9 @@ pub struct DockerUniverseJobStatus {
     /// How many procs are in which state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,
+    /// What the image runs by itself, where the job needs to know; found out once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
     /// What the job waits for, or how it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<Because>,
@@ -54,6 +57,22 @@ pub struct Counts {
     pub suspended: i64,
     pub completed: i64,
     pub removed: i64,
+}
+
+/// An image as its registry tells of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Image {
+    /// The reference that it was found by.
+    pub name: String,
+    /// Digest of its manifest, or of the index of its platforms: procs that begin later run this very image.
+    pub digest: String,
+    /// Its ENTRYPOINT.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entrypoint: Vec<String>,
+    /// Its CMD.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
 }
 
 /// One reason, for the condition, the Event, the log line and the metric alike.
@@ -175,9 +194,44 @@ pub struct ProcRecord {
     /// Its node stopped answering (event 022 is written, 023 or 024 is not).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disconnected: bool,
-    /// The starter is copied into its pods, because its image volume failed.
+    /// Its outputs could not be sent, and its pod keeps them: released meanwhile, they are sent again and the job is not run
+    /// again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub starter_copied: bool,
+    pub outputs_kept: bool,
+    /// How often its pod was told to send the outputs again.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub resends: u32,
+    /// Whole checkpoints of the current attempt that event 003 tells of.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub checkpoints: u32,
+    /// Files that nobody fetched from its scratch directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<LeftFiles>,
+    /// How the starter gets into its pods, where that is not as the installation says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starter: Option<Starter>,
+}
+
+/// How the starter gets into a proc's pods, where the usual way failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Starter {
+    /// An init container copies it: its image volume failed.
+    Copied,
+    /// Not at all: the image's own command runs by itself, for its registry could not be asked for it.
+    Absent,
+}
+
+/// Files at the top of a scratch directory that had nowhere to go and are lost with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftFiles {
+    /// How many.
+    pub files: i64,
+    /// Their bytes.
+    pub bytes: i64,
+    /// The first five names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
 }
 
 /// Why a proc is held (`HoldReason`, `HoldReasonCode`, `HoldReasonSubCode`).

@@ -26,7 +26,7 @@ use crate::{
 };
 use duj_api::{
     DockerUniverseJob, Quantity,
-    status::{Because, Noticed, ProcRecord, ProcStatus},
+    status::{Because, Noticed, ProcRecord, ProcStatus, Starter},
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -197,6 +197,11 @@ impl<'a> Work<'a> {
             }
             self.with(id, |proc| proc.follow());
         }
+        // What one of them found out holds for all.
+        let absent = Some(Starter::Absent);
+        if self.records.values().any(|record| record.starter == absent) {
+            self.records.values_mut().for_each(|record| record.starter = absent);
+        }
     }
 
     /// What people want: `spec.hold`, a mended specification, commands.
@@ -229,11 +234,15 @@ impl<'a> Work<'a> {
         let reason = format!("the job was mended (generation {generation})");
         self.each(
             |record| record.status == ProcStatus::Held && faulty(record),
-            |proc| proc.release(&reason),
+            |proc| {
+                proc.forget_outputs();
+                proc.release(&reason);
+            },
         );
         // Another request is taken as it is, and increased from there.
         for record in self.records.values_mut().filter(|record| !is_at_its_end(record)) {
             (record.memory_step, record.request_memory) = (0, None);
+            record.starter = record.starter.filter(|starter| *starter != Starter::Absent);
         }
         true
     }
@@ -308,6 +317,11 @@ impl<'a> Work<'a> {
 
     pub(crate) fn current_pod(&self, id: u32) -> Option<&'a PodFacts> {
         self.pods.get(&(id, self.records[&id].attempt)).copied()
+    }
+
+    /// The job's own pods.
+    pub(crate) fn pods(&self) -> impl Iterator<Item = &'a PodFacts> {
+        self.pods.values().copied()
     }
 
     fn other_live_pod(&self, id: u32) -> Option<&'a PodFacts> {

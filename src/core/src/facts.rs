@@ -6,9 +6,12 @@
 
 use crate::lease::Lease;
 use duj_api::names;
-use duj_protocol::control;
+use duj_protocol::{
+    control,
+    transfer::{Report, State},
+};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec, PodStatus};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 
 /// Where a pod is in its life.
@@ -103,8 +106,16 @@ pub struct PodFacts {
     pub unreachable: Option<Timestamp>,
     /// The user's container.
     pub job: ContainerFacts,
-    /// The init container that copies the starter, where there is one.
+    /// The init container that brings what the job needs, where there is one.
     pub prepare: Option<ContainerFacts>,
+    /// The container that sends its outputs, where there is one.
+    pub transfer: Option<ContainerFacts>,
+    /// What `prepare` or `transfer` last said while it ran, where the shell has asked.
+    pub heard: Option<Report>,
+    /// The image that the job runs in, where `prepare` may have looked at it.
+    pub image: Option<String>,
+    /// How often it was told to send its outputs again.
+    pub resends: u32,
     /// Reference of the image that carries its starter.
     pub starter_image: Option<String>,
     /// The kubelet's last warning about volumes that it cannot mount, where the shell has looked.
@@ -119,6 +130,7 @@ impl PodFacts {
                 owner.controller == Some(true) && owner.kind == "DockerUniverseJob"
             })?;
         let label = |name: &str| pod.metadata.labels.as_ref().and_then(|labels| labels.get(name));
+        let annotation = |name: &str| pod.metadata.annotations.as_ref()?.get(name);
         let name = pod.metadata.name.clone()?;
         let (proc, attempt) = proc_and_attempt(&name, owner)?;
         let spec_node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
@@ -141,13 +153,19 @@ impl PodFacts {
                 .iter()
                 .flatten()
                 .any(|finalizer| finalizer == names::FINALIZER_ACCOUNTED),
-            suspended: pod
-                .metadata
-                .annotations
-                .as_ref()
-                .and_then(|annotations| annotations.get(names::ANNOTATION_SUSPEND))
+            suspended: annotation(names::ANNOTATION_SUSPEND)
                 .is_some_and(|value| value == control::SUSPENDED),
             lease: Lease::read(pod),
+            transfer: container_spec(pod, names::CONTAINER_TRANSFER)
+                .map(|_| ContainerFacts::default()),
+            image: pod
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.init_containers.as_ref())
+                .and_then(|_| container_spec(pod, names::CONTAINER_JOB)?.image.clone()),
+            resends: annotation(names::ANNOTATION_RESEND)
+                .and_then(|number| number.parse().ok())
+                .unwrap_or(0),
             starter_image: pod.spec.as_ref().and_then(starter_image),
             ..Self::default()
         };
@@ -168,9 +186,14 @@ impl PodFacts {
         self.reason = status.reason.clone().unwrap_or_default();
         self.message = status.message.clone().unwrap_or_default();
         self.host_ip.clone_from(&status.host_ip);
-        let job =
-            status.container_statuses.iter().flatten().find(|c| c.name == names::CONTAINER_JOB);
-        self.job = job.map(container).unwrap_or_default();
+        let of = |name: &str| {
+            let status = status.container_statuses.iter().flatten().find(|c| c.name == name);
+            status.map(container)
+        };
+        self.job = of(names::CONTAINER_JOB).unwrap_or_default();
+        if self.transfer.is_some() {
+            self.transfer = Some(of(names::CONTAINER_TRANSFER).unwrap_or_default());
+        }
         self.prepare = status
             .init_container_statuses
             .iter()
@@ -205,11 +228,29 @@ impl PodFacts {
 
     /// The attempt is over: nothing of it runs, or can run again (rule 2 of the design's `decide()`).
     pub fn ended(&self) -> bool {
-        self.job.terminated.is_some()
+        (self.job.terminated.is_some() && !self.is_sending())
             || matches!(self.phase, Phase::Succeeded | Phase::Failed)
             || (self.deleting.is_some() && self.node.is_none())
             || (self.deleted_at_once && self.unreachable.is_some())
             || self.is_lost()
+    }
+
+    /// The job's process has ended, and its outputs are on their way, or are kept.
+    pub fn is_sending(&self) -> bool {
+        // What was never begun has nothing to send, and `transfer` waits in vain for its beginning.
+        let began = self.job.terminated.as_ref().is_some_and(|end| end.started.is_some());
+        let idle = self.heard.as_ref().is_some_and(|report| report.state == State::Waiting);
+        began && !idle && self.transfer.as_ref().is_some_and(|c| c.terminated.is_none())
+    }
+
+    /// What `prepare` came to.
+    pub fn prepared(&self) -> Option<Report> {
+        Report::from_message(&self.prepare.as_ref()?.terminated.as_ref()?.message)
+    }
+
+    /// What `transfer` came to.
+    pub fn sent(&self) -> Option<Report> {
+        Report::from_message(&self.transfer.as_ref()?.terminated.as_ref()?.message)
     }
 
     /// Its lease is over, and nobody heard of its end: whatever its node tells later, this attempt is over.
@@ -270,6 +311,10 @@ fn is_kubelets(reason: &str) -> bool {
             | "PodCompleted"
             | "PodFailed"
     )
+}
+
+fn container_spec<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
+    pod.spec.as_ref()?.containers.iter().find(|container| container.name == name)
 }
 
 fn starter_image(spec: &PodSpec) -> Option<String> {

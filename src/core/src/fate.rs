@@ -4,10 +4,15 @@
 //! Invariant: total: every ended pod has exactly one fate, and what nobody can explain is the infrastructure's doing
 //! (a requeue), never the job's failure.
 
+mod transfers;
+
+pub(crate) use transfers::{another_image, kept, void};
+
 use crate::facts::{PodFacts, Terminated};
 use crate::hold;
 use duj_api::{names, status::Hold};
-use duj_protocol::{Outcome, Record, Usage};
+use duj_protocol::{Outcome, Record, Usage, transfer::Report};
+use transfers::not_prepared;
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +27,23 @@ pub enum Fate {
     Evicted(Eviction),
     /// The attempt's lease was over before its node, or the operator, was heard of again: it is lost.
     LeaseExpired(Eviction),
+    /// The job ended by itself, and its outputs could not be sent.
+    Unsent(Exited, Hold),
+    /// What the image runs by itself cannot be found out: one line why.
+    ImageUnknown(String),
+    /// Another image ran than the one whose command was found out: the attempt is void.
+    ImageChanged(String),
     /// The operator's own part of the pod did not work: the job is not to blame and makes another attempt.
     StarterFailed(String),
+}
+
+/// How a process ended itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exited {
+    /// With this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
 }
 
 /// Why an attempt was given up (§3.4 of the semantics).
@@ -68,6 +88,10 @@ pub struct End {
     pub fate: Fate,
     /// What the starter recorded, where it could.
     pub record: Option<Record>,
+    /// What `prepare` came to, where it brought files.
+    pub brought: Option<Report>,
+    /// What `transfer` came to, or last said, where it sent any.
+    pub sent: Option<Report>,
 }
 
 impl End {
@@ -82,7 +106,8 @@ pub fn of(pod: &PodFacts, memory_limit: i64, disk_limit: Option<i64>) -> End {
     let terminated = pod.job.terminated.as_ref();
     let record = terminated.and_then(|end| Record::from_message(&end.message));
     let fate = fate(pod, terminated, record.as_ref(), memory_limit, disk_limit);
-    End { fate, record }
+    let (brought, sent) = (pod.prepared(), pod.sent().or_else(|| pod.heard.clone()));
+    End { fate: transfers::weigh(pod, fate), record, brought, sent }
 }
 
 fn fate(
@@ -227,6 +252,9 @@ fn without_record(end: &Terminated, record: Option<&Record>) -> Fate {
 fn not_run(pod: &PodFacts) -> Fate {
     let prepared = pod.prepare.as_ref().and_then(|prepare| prepare.terminated.as_ref());
     if let Some(prepare) = prepared.filter(|end| end.exit_code != 0) {
+        if let Some(fate) = not_prepared(prepare) {
+            return fate;
+        }
         return Fate::StarterFailed(format!(
             "init container 'prepare' ended with {}: {}",
             prepare.exit_code, prepare.message

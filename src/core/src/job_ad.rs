@@ -56,7 +56,7 @@ impl Subject<'_> {
         ad.insert("JobUniverse", 5);
         ad.insert("WantDocker", true);
         ad.insert("DockerImage", spec.image.as_str());
-        ad.insert("Cmd", spec.executable.as_str());
+        ad.insert("Cmd", spec.executable.as_deref().unwrap_or_default());
         ad.insert("TotalSubmitProcs", i64::from(spec.total_procs()));
         ad.insert("JobPrio", i64::from(self.record.job_prio));
         if let Some(name) = &spec.batch_name {

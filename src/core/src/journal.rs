@@ -3,6 +3,7 @@
 //! Invariant: an event is made from facts alone, so that the same facts make the same text until it is committed.
 
 mod mirror;
+mod transfers;
 
 use crate::{
     facts::PodFacts,
@@ -113,8 +114,8 @@ impl Journal {
             run_local: CpuUsage::default(),
             total_remote: cpu,
             total_local: CpuUsage::default(),
-            run: Bytes::default(),
-            total: Bytes::default(),
+            run: run.moved,
+            total: run.moved,
             resources: run.table(),
         });
         self.log(proc, time, body);
@@ -135,6 +136,7 @@ impl Journal {
             subcode,
             reason: Line::new(reason),
             run_remote: cpu(&run.usage),
+            run: run.moved,
             resources: run.table(),
             ..Evicted::default()
         });
@@ -154,6 +156,7 @@ impl Journal {
             how: Eviction::Requeued(exit),
             reason: Line::new(reason),
             run_remote: cpu(&run.usage),
+            run: run.moved,
             resources: run.table(),
             ..Evicted::default()
         });
@@ -254,6 +257,8 @@ pub(crate) struct Run<'a> {
     pub(crate) executed: Option<u64>,
     /// Seconds that it had its place on the node.
     pub(crate) busy: Option<u64>,
+    /// Bytes of its files, out and in.
+    pub(crate) moved: Bytes,
 }
 
 impl<'a> Run<'a> {
@@ -276,6 +281,10 @@ impl<'a> Run<'a> {
             usage: end.map(End::usage).unwrap_or_default(),
             executed: seconds(started, ended),
             busy: seconds(pod.and_then(|pod| pod.scheduled), finished.or(ended)),
+            moved: Bytes {
+                sent: end.and_then(|end| end.sent.as_ref()).map_or(0, |report| report.bytes),
+                received: end.and_then(|end| end.brought.as_ref()).map_or(0, |report| report.bytes),
+            },
         }
     }
 

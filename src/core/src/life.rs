@@ -6,10 +6,11 @@
 mod ends;
 mod information;
 mod policies;
+mod transfers;
 
 use crate::{
     facts::PodFacts,
-    fate::{End, vacate},
+    fate::{self, End, vacate},
     hold,
     journal::{Journal, Run},
     pod::Requests,
@@ -19,7 +20,7 @@ use crate::{
 };
 use duj_api::{
     DockerUniverseJob,
-    status::{Hold, ProcRecord, ProcStatus, Remove, Vacating},
+    status::{Hold, ProcRecord, ProcStatus, Remove, Starter, Vacating},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -77,12 +78,18 @@ impl Proc<'_> {
                     self.stopped();
                 }
             }
+            ProcStatus::Idle | ProcStatus::Running | ProcStatus::Suspended
+                if fate::another_image(pod).is_some() =>
+            {
+                self.void(pod);
+            }
             ProcStatus::Idle | ProcStatus::Running | ProcStatus::Suspended => {
                 if pod.ended() {
                     self.conclude(pod);
-                } else if let Some(started) = pod.job.running {
+                } else if let Some(started) = pod.started() {
                     self.execute(pod, self.believable(started, pod));
                     self.watch_connection(pod);
+                    self.follow_transfer(pod);
                 }
             }
         }
@@ -103,6 +110,7 @@ impl Proc<'_> {
         if self.record.status != ProcStatus::Idle && !unheard {
             return;
         }
+        self.log_brought(pod);
         self.journal.executing(self.id, at, pod, self.requests);
         self.record.num_job_starts += 1;
         self.record.unstarted = 0;
@@ -143,7 +151,9 @@ impl Proc<'_> {
     fn account(&mut self, at: Timestamp) {
         let seconds =
             |from: Timestamp| u32::try_from(at.duration_since(from).as_secs()).unwrap_or(0);
-        if let Some(started) = self.pod.and_then(PodFacts::started) {
+        // One whose outputs are sent again was accounted when they could not be sent.
+        let started = self.pod.and_then(PodFacts::started).filter(|_| self.record.resends == 0);
+        if let Some(started) = started {
             let sum = self.record.wall_clock_time.saturating_add(seconds(started));
             self.record.wall_clock_time = sum;
         }
@@ -190,7 +200,7 @@ impl Proc<'_> {
 
     /// The next attempt gets the starter by copying it.
     pub(crate) fn starter_failed(&mut self) {
-        self.record.starter_copied = true;
+        self.record.starter.get_or_insert(Starter::Copied);
     }
 
     /// Back to Idle, for another attempt.
@@ -228,11 +238,17 @@ impl Proc<'_> {
 
     fn next_attempt(&mut self) {
         self.record.attempt += 1;
+        (self.record.outputs_kept, self.record.resends, self.record.checkpoints) = (false, 0, 0);
     }
 
     /// Holds a proc that is not at its end, in favour of any hold it has. Its pod, if it lives, is to be stopped.
     pub(crate) fn hold(&mut self, reason: Hold) {
-        if self.lives() {
+        if self.record.outputs_kept && self.lives() {
+            // Its job is over, and nothing is to be stopped.
+            self.journal.held(self.id, self.now, &reason);
+            self.record.hold = Some(reason);
+            self.record.num_holds += 1;
+        } else if self.lives() {
             self.end_suspension(self.now);
             self.record.vacating = None;
             self.record.hold = Some(Hold { stopping: true, ..reason });
@@ -262,6 +278,11 @@ impl Proc<'_> {
         self.journal.released(self.id, self.now, reason);
         self.record.last_hold = self.record.hold.take();
         self.record.unstarted = 0;
+        if self.record.outputs_kept && self.lives() {
+            // The job has run: what it came to stays.
+            (self.record.outputs_kept, self.record.resends) = (false, self.record.resends + 1);
+            return self.enter(Cause::Resent, self.now);
+        }
         self.record.exit_code = None;
         self.record.exit_signal = None;
         self.enter(Cause::Released, self.now);

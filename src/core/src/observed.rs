@@ -124,6 +124,15 @@ pub enum Effect {
         /// Which of the two.
         suspended: bool,
     },
+    /// Tell the container `transfer` of a pod to send the outputs again that it keeps.
+    Resend {
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+        /// How often it has been told, this time included.
+        number: u32,
+    },
     /// Write the lease of a pod's job: a token, its revocation or its end. It counts on what stood there before, so it is
     /// not written where somebody else has changed the pod meanwhile.
     MarkLease {

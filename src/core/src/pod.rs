@@ -3,9 +3,15 @@
 //! Invariant: the pod is a pure function of the job's specification, the installation's settings, the cluster id, proc
 //! and attempt; it satisfies Pod Security *restricted*; only the containers that the job needs are in it.
 
+mod command;
 mod environment;
+mod files;
 mod resources;
+mod security;
+mod volumes;
 
+pub(crate) use command::{asks_for_image, needs_image};
+pub(crate) use files::sends;
 pub use resources::{Requests, requests};
 
 use crate::{
@@ -13,15 +19,11 @@ use crate::{
     settings::{Delivery, Settings},
 };
 use duj_api::{
-    DockerUniverseJob, DockerUniverseJobSpec, GROUP, VERSION, job::Signal, names,
-    quantity::Quantity, volume,
+    DockerUniverseJob, DockerUniverseJobSpec, GROUP, VERSION, names, quantity::Quantity,
 };
-use duj_protocol::{control, flags, lease::Mark};
+use duj_protocol::{flags, lease::Mark};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource,
-    ImageVolumeSource, LocalObjectReference, ObjectFieldSelector, Pod, PodSecurityContext, PodSpec,
-    ResourceRequirements, SeccompProfile, SecurityContext as ContainerSecurityContext, Volume,
-    VolumeMount,
+    Container, EnvVar, Pod, PodSpec, ResourceRequirements, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as KubeQuantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -64,27 +66,36 @@ pub fn pod_for(
 ) -> Result<Pod, String> {
     let spec = &job.spec;
     let requests = requests(spec, settings)?;
-    let security = security_context(spec, settings)?;
+    let security = security::security_context(spec, settings)?;
+    let parts = files::of(job, settings, &requests, attempt);
+    let copies = attempt.delivery == Delivery::InitContainer;
+    let prepare = parts.prepare.or_else(|| copies.then(|| install_container(settings)));
     let name = job.metadata.name.as_deref().unwrap_or_default();
     let uid = job.metadata.uid.as_deref().unwrap_or_default();
     let pod = names::pod_name(name, uid, attempt.proc, attempt.number);
     let scheduling = spec.scheduling.clone().unwrap_or_default();
-    let grace = max_vacate_time(spec, settings) + GRACE_MARGIN;
     Ok(Pod {
         metadata: metadata(job, &pod, attempt),
         spec: Some(PodSpec {
             restart_policy: Some("Never".into()),
             hostname: Some(format!("htcjob{}-{}", attempt.cluster_id, attempt.proc)),
-            termination_grace_period_seconds: Some(grace),
+            termination_grace_period_seconds: Some(files::termination_grace(job, settings)),
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
             service_account_name: spec.service_account_name.clone(),
-            image_pull_secrets: pull_secrets(spec, settings),
+            image_pull_secrets: security::pull_secrets(spec, settings),
             security_context: Some(security),
-            init_containers: (attempt.delivery == Delivery::InitContainer)
-                .then(|| vec![prepare_container(settings)]),
-            containers: vec![job_container(spec, settings, &requests, attempt, &pod)],
-            volumes: Some(volumes(spec, settings, &requests, attempt.delivery)),
+            init_containers: prepare.map(|container| vec![container]),
+            containers: [job_container(job, settings, &requests, attempt, &pod)]
+                .into_iter()
+                .chain(parts.transfer)
+                .collect(),
+            volumes: Some(
+                volumes::volumes(spec, settings, &requests, attempt.delivery)
+                    .into_iter()
+                    .chain(parts.volumes)
+                    .collect(),
+            ),
             node_selector: Some(scheduling.node_selector).filter(|map| !map.is_empty()),
             affinity: scheduling.affinity,
             tolerations: Some(scheduling.tolerations).filter(|list| !list.is_empty()),
@@ -142,72 +153,20 @@ fn metadata(job: &DockerUniverseJob, pod: &str, attempt: Attempt) -> ObjectMeta 
     }
 }
 
-fn pull_secrets(
-    spec: &DockerUniverseJobSpec,
-    settings: &Settings,
-) -> Option<Vec<LocalObjectReference>> {
-    let own = spec.image_pull_secrets.iter().map(|secret| &secret.name);
-    let names: Vec<_> = own
-        .chain(&settings.starter_pull_secrets)
-        .map(|name| LocalObjectReference { name: name.clone() })
-        .collect();
-    (!names.is_empty()).then_some(names)
-}
-
-fn security_context(
-    spec: &DockerUniverseJobSpec,
-    settings: &Settings,
-) -> Result<PodSecurityContext, String> {
-    let wanted = spec.security_context.clone().unwrap_or_default();
-    let user = wanted.run_as_user.or(settings.run_as_user);
-    let group = wanted.run_as_group.or(settings.run_as_group);
-    for (field, id) in [("runAsUser", user), ("runAsGroup", group)] {
-        if id == Some(0) && !settings.allow_root {
-            return Err(format!(
-                "securityContext.{field} '0' is refused by this installation: name another id, or leave the field out"
-            ));
-        }
-    }
-    // Only volumes of the job's owner need a group to be written to, and the kubelet walks each volume to give it one.
-    let fs_group = wanted.fs_group.or(group.filter(|_| !spec.volumes.is_empty()));
-    Ok(PodSecurityContext {
-        run_as_non_root: Some(user != Some(0)),
-        run_as_user: user,
-        run_as_group: group,
-        fs_group,
-        fs_group_change_policy: fs_group.map(|_| "OnRootMismatch".to_owned()),
-        supplemental_groups: Some(wanted.supplemental_groups).filter(|list| !list.is_empty()),
-        seccomp_profile: Some(SeccompProfile {
-            type_: "RuntimeDefault".into(),
-            localhost_profile: None,
-        }),
-        ..PodSecurityContext::default()
-    })
-}
-
-fn container_security() -> ContainerSecurityContext {
-    ContainerSecurityContext {
-        allow_privilege_escalation: Some(false),
-        capabilities: Some(Capabilities { add: None, drop: Some(vec!["ALL".into()]) }),
-        ..ContainerSecurityContext::default()
-    }
-}
-
-fn prepare_container(settings: &Settings) -> Container {
-    let small = |text: &str| KubeQuantity(text.to_owned());
+/// `prepare` of a job without files: it copies the starter.
+fn install_container(settings: &Settings) -> Container {
+    let cpu = ("cpu".to_owned(), KubeQuantity("10m".into()));
+    let memory = |bytes| ("memory".to_owned(), kube_quantity_of(bytes));
     Container {
         name: names::CONTAINER_PREPARE.into(),
         image: Some(settings.image.clone()),
         image_pull_policy: Some("IfNotPresent".into()),
         command: Some(vec!["/starter".into(), flags::INSTALL.into(), names::STARTER.into()]),
-        volume_mounts: Some(vec![mount(names::VOLUME_STARTER, names::STARTER_MOUNT)]),
-        security_context: Some(container_security()),
+        volume_mounts: Some(vec![volumes::mount(names::VOLUME_STARTER, names::STARTER_MOUNT)]),
+        security_context: Some(security::container_security()),
         resources: Some(ResourceRequirements {
-            requests: Some(BTreeMap::from([
-                ("cpu".into(), small("10m")),
-                ("memory".into(), small("16Mi")),
-            ])),
-            limits: Some(BTreeMap::from([("memory".into(), small("64Mi"))])),
+            requests: Some(BTreeMap::from([cpu, memory(16 << 20)])),
+            limits: Some(BTreeMap::from([memory(64 << 20)])),
             ..ResourceRequirements::default()
         }),
         ..Container::default()
@@ -215,76 +174,47 @@ fn prepare_container(settings: &Settings) -> Container {
 }
 
 fn job_container(
-    spec: &DockerUniverseJobSpec,
+    job: &DockerUniverseJob,
     settings: &Settings,
     requests: &Requests,
     attempt: Attempt,
     pod: &str,
 ) -> Container {
+    let spec = &job.spec;
+    let read_only =
+        |volume, path| VolumeMount { read_only: Some(true), ..volumes::mount(volume, path) };
     let mut mounts = vec![
-        mount(names::VOLUME_SCRATCH, names::SCRATCH_MOUNT),
-        mount(names::VOLUME_TMP, TMP),
-        mount(names::VOLUME_VAR_TMP, VAR_TMP),
-        VolumeMount { read_only: Some(true), ..mount(names::VOLUME_STARTER, names::STARTER_MOUNT) },
-        VolumeMount { read_only: Some(true), ..mount(names::VOLUME_CONTROL, names::CONTROL_MOUNT) },
+        volumes::mount(names::VOLUME_SCRATCH, names::SCRATCH_MOUNT),
+        volumes::mount(names::VOLUME_TMP, TMP),
+        volumes::mount(names::VOLUME_VAR_TMP, VAR_TMP),
     ];
+    if attempt.delivery != Delivery::None {
+        mounts.push(read_only(names::VOLUME_STARTER, names::STARTER_MOUNT));
+        mounts.push(read_only(names::VOLUME_CONTROL, names::CONTROL_MOUNT));
+    }
     mounts.extend(spec.volume_mounts.iter().map(|wanted| VolumeMount {
         sub_path: wanted.sub_path.clone(),
         read_only: wanted.read_only.then_some(true),
-        ..mount(&wanted.name, &wanted.mount_path)
+        ..volumes::mount(&wanted.name, &wanted.mount_path)
     }));
+    let (command, arguments) = command::of(job, settings, requests, attempt);
+    let environment: Vec<EnvVar> = match attempt.delivery {
+        Delivery::None => environment::without_starter(spec, requests, attempt, pod),
+        _ => environment::of(spec, requests, attempt, pod),
+    };
     Container {
         name: names::CONTAINER_JOB.into(),
-        image: Some(spec.image.clone()),
+        image: Some(command::image(job)),
         image_pull_policy: spec.image_pull_policy.map(|policy| policy.as_str().to_owned()),
-        command: Some(vec![names::STARTER.into()]),
-        args: Some(starter_arguments(spec, settings, requests, attempt)),
-        env: Some(environment::of(spec, requests, attempt, pod)),
+        command,
+        args: arguments,
+        env: Some(environment),
         resources: Some(requests.resources()),
         volume_mounts: Some(mounts),
-        security_context: Some(container_security()),
+        working_dir: (attempt.delivery == Delivery::None).then(|| names::SCRATCH_MOUNT.to_owned()),
+        security_context: Some(security::container_security()),
         ..Container::default()
     }
-}
-
-fn starter_arguments(
-    spec: &DockerUniverseJobSpec,
-    settings: &Settings,
-    requests: &Requests,
-    attempt: Attempt,
-) -> Vec<String> {
-    let mut arguments: Vec<String> = vec![
-        flags::RUN.into(),
-        flags::SCRATCH.into(),
-        names::SCRATCH.into(),
-        flags::MAX_VACATE_TIME.into(),
-        max_vacate_time(spec, settings).to_string(),
-        flags::ALSO_COUNT.into(),
-        TMP.into(),
-        flags::ALSO_COUNT.into(),
-        VAR_TMP.into(),
-        flags::CONTROL.into(),
-        names::CONTROL_MOUNT.into(),
-        flags::THREADS.into(),
-        requests.threads().to_string(),
-    ];
-    let given = environment::given(spec);
-    if !given.is_empty() {
-        arguments.extend([flags::GIVEN.into(), given.join(",")]);
-    }
-    if let Some(signal) = spec.kill_sig.filter(|signal| *signal != Signal::default()) {
-        arguments.extend([flags::KILL_SIGNAL.into(), signal.name().into()]);
-    }
-    if let Some(duration) = spec.lease_duration {
-        arguments.extend([flags::LEASE_DURATION.into(), duration.to_string()]);
-    }
-    if let Some(limit) = requests.disk_bytes {
-        arguments.extend([flags::DISK_LIMIT.into(), limit.to_string()]);
-    }
-    arguments.push("--".into());
-    arguments.push(attempt.text(&spec.executable));
-    arguments.extend(spec.arguments.iter().map(|argument| attempt.text(argument)));
-    arguments
 }
 
 /// Text that the kubelet passes on as it stands: it would expand `$(NAME)` and halve `$$`.
@@ -292,84 +222,9 @@ pub fn unexpanded(text: &str) -> String {
     text.replace('$', "$$")
 }
 
-fn mount(volume: &str, path: &str) -> VolumeMount {
-    VolumeMount { name: volume.into(), mount_path: path.into(), ..VolumeMount::default() }
-}
-
-fn volumes(
-    spec: &DockerUniverseJobSpec,
-    settings: &Settings,
-    requests: &Requests,
-    delivery: Delivery,
-) -> Vec<Volume> {
-    let scratch = |name: &str| Volume {
-        name: name.into(),
-        empty_dir: Some(EmptyDirVolumeSource {
-            size_limit: requests.disk_bytes.map(|bytes| KubeQuantity(backstop(bytes).to_string())),
-            medium: None,
-        }),
-        ..Volume::default()
-    };
-    let starter = Volume { name: names::VOLUME_STARTER.into(), ..Volume::default() };
-    let starter = match delivery {
-        Delivery::ImageVolume => Volume {
-            image: Some(ImageVolumeSource {
-                reference: Some(settings.image.clone()),
-                pull_policy: Some("IfNotPresent".into()),
-            }),
-            ..starter
-        },
-        Delivery::InitContainer => {
-            Volume { empty_dir: Some(EmptyDirVolumeSource::default()), ..starter }
-        }
-    };
-    let own = [
-        scratch(names::VOLUME_SCRATCH),
-        scratch(names::VOLUME_TMP),
-        scratch(names::VOLUME_VAR_TMP),
-        starter,
-        control_volume(spec),
-    ];
-    own.into_iter().chain(spec.volumes.iter().map(user_volume)).collect()
-}
-
-/// The pod's annotations that its starter heeds.
-fn control_volume(spec: &DockerUniverseJobSpec) -> Volume {
-    let file = |path: &str, annotation: &str| DownwardAPIVolumeFile {
-        path: path.into(),
-        field_ref: Some(ObjectFieldSelector {
-            field_path: format!("metadata.annotations['{annotation}']"),
-            api_version: None,
-        }),
-        ..DownwardAPIVolumeFile::default()
-    };
-    let suspend = file(control::SUSPEND, names::ANNOTATION_SUSPEND);
-    let lease = spec.lease_duration.map(|_| file(control::LEASE, names::ANNOTATION_LEASE));
-    Volume {
-        name: names::VOLUME_CONTROL.into(),
-        downward_api: Some(DownwardAPIVolumeSource {
-            items: Some([suspend].into_iter().chain(lease).collect()),
-            ..DownwardAPIVolumeSource::default()
-        }),
-        ..Volume::default()
-    }
-}
-
-/// The kubelet's own limit stands above the starter's, so that the starter, which is faster and says more, acts first.
-fn backstop(bytes: i64) -> i64 {
-    bytes.saturating_add(bytes / 10).saturating_add(64 << 20)
-}
-
-fn user_volume(wanted: &volume::Volume) -> Volume {
-    Volume {
-        name: wanted.name.clone(),
-        persistent_volume_claim: wanted.persistent_volume_claim.clone(),
-        config_map: wanted.config_map.clone(),
-        secret: wanted.secret.clone(),
-        csi: wanted.csi.clone(),
-        nfs: wanted.nfs.clone(),
-        ..Volume::default()
-    }
+/// So many bytes, in the types of Kubernetes' API: in MiB where they are whole.
+fn kube_quantity_of(bytes: i64) -> KubeQuantity {
+    KubeQuantity(bytes.to_string())
 }
 
 /// A quantity in the types of Kubernetes' API.

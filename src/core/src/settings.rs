@@ -10,6 +10,8 @@ pub enum Delivery {
     ImageVolume,
     /// The init container `prepare` copies it: works everywhere.
     InitContainer,
+    /// Not at all: the image's own command runs by itself, because what it is cannot be found out.
+    None,
 }
 
 /// The installation's settings.
@@ -45,6 +47,16 @@ pub struct Settings {
     pub policies: SystemPolicies,
     /// Seconds that a transient failure to pull an image is borne before the job is held.
     pub image_patience: i64,
+    /// Seconds for which transient faults of transfers are retried.
+    pub transfer_patience: i64,
+    /// `transferRetention` where a job has none, seconds.
+    pub transfer_retention: i64,
+    /// Registries that speak plain HTTP, `host:port`.
+    pub plain_http_registries: Vec<String>,
+    /// Registries in whose place others are asked first: (registry, mirror).
+    pub registry_mirrors: Vec<(String, String)>,
+    /// A `ConfigMap` of each job's namespace, and its key, with further certificates to trust.
+    pub ca_bundle: Option<(String, String)>,
 }
 
 impl Default for Settings {
@@ -66,6 +78,11 @@ impl Default for Settings {
             event_log: false,
             policies: SystemPolicies::default(),
             image_patience: 120,
+            transfer_patience: 300,
+            transfer_retention: 600,
+            plain_http_registries: Vec::new(),
+            registry_mirrors: Vec::new(),
+            ca_bundle: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: hold, policies, batch name and retention do not count, and a field that is absent adds nothing, so that an operator
 //! that knows more fields does not see a change where there is none.
 
-use duj_api::{DockerUniverseJobSpec, policy::Policy};
+use duj_api::{DockerUniverseJobSpec, files::Files, policy::Policy};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 
@@ -14,6 +14,7 @@ pub fn of(spec: &DockerUniverseJobSpec) -> String {
         policy: Policy::default(),
         batch_name: None,
         ttl_seconds_after_finished: None,
+        files: Files { transfer_retention: None, ..spec.files.clone() },
         ..spec.clone()
     };
     let text = serde_json::to_vec(&shaping).unwrap_or_default();

@@ -2,11 +2,11 @@
 //!
 //! Invariant: the same records, the same status: no time in it ticks by itself, so nothing new is no write.
 
-use crate::{decide::Work, observed::LogPart, procs, userlog};
+use crate::{decide::Work, observed::LogPart, pod, procs, userlog};
 use duj_api::{
     DockerUniverseJobStatus,
     condition::{self, Reason},
-    status::{Because, Counts, ProcRecord, ProcStatus, UserLog},
+    status::{Because, Counts, Image, ProcRecord, ProcStatus, UserLog},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
@@ -39,9 +39,26 @@ pub(crate) fn status(work: &Work<'_>) -> (DockerUniverseJobStatus, Vec<LogPart>)
             let last = work.records.values().filter_map(|record| record.entered_status.clone());
             committed.completion_time.clone().or(last.max()).unwrap_or_else(|| work.now())
         }),
+        image: image(work, committed.image),
         because: Some(because),
     };
     (status, parts)
+}
+
+/// What the image runs by itself, where the job needs it: as it was found out for the job as it is now.
+fn image(work: &Work<'_>, committed: Option<Image>) -> Option<Image> {
+    let spec = &work.observed.job.spec;
+    if !pod::needs_image(spec) {
+        return None;
+    }
+    committed.filter(|image| image.name == spec.image).or_else(|| {
+        work.pods().find_map(|pod| {
+            let found =
+                pod.prepared()?.image.filter(|_| pod.image.as_ref() == Some(&spec.image))?;
+            let (entrypoint, command) = (found.entrypoint, found.command);
+            Some(Image { name: spec.image.clone(), digest: found.digest, entrypoint, command })
+        })
+    })
 }
 
 /// Whether the log waits to be moved to pages, or new events fill it.
@@ -61,6 +78,7 @@ fn remembered<'a>(work: &'a Work<'_>) -> Cow<'a, BTreeMap<u32, ProcRecord>> {
         if record.status == ProcStatus::Completed || removed {
             record.entered_status = None;
             record.last_status = None;
+            record.left = None;
             (record.wall_clock_time, record.suspension_time) = (0, 0);
         }
     }
@@ -146,6 +164,22 @@ fn because(work: &Work<'_>, counts: &Counts) -> Because {
             others(counts.suspended, "suspended")
         );
         return tell(Reason::Suspended, message, record.entered_status.clone());
+    }
+    let sending = |id: &u32| work.current_pod(*id).filter(|pod| pod.is_sending());
+    let running = work.records.iter().filter(|(_, record)| record.status == ProcStatus::Running);
+    let mut all = running.map(|(id, record)| (sending(id), record)).peekable();
+    if counts.suspended == 0
+        && let Some((Some(pod), _)) = all.peek()
+        && counts.running == 1
+    {
+        let retried = pod.heard.as_ref().and_then(|report| report.failure.as_ref());
+        let message = retried.map_or_else(
+            || "the job has ended, and its outputs are being sent".to_owned(),
+            |failure| {
+                format!("sending the job's outputs failed and is tried again: {}", failure.message)
+            },
+        );
+        return tell(Reason::TransferringOutput, message, pod.finished().map(Time));
     }
     if counts.running + counts.suspended > 0 {
         let since =

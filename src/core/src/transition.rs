@@ -21,6 +21,8 @@ pub enum Cause {
     Held,
     /// It is released.
     Released,
+    /// It is released, and its outputs, which its pod has kept, are sent again.
+    Resent,
     /// It is removed.
     Removed,
     /// Its processes are stopped.
@@ -31,13 +33,14 @@ pub enum Cause {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Executed,
         Self::Ended,
         Self::Requeued,
         Self::Evicted,
         Self::Held,
         Self::Released,
+        Self::Resent,
         Self::Removed,
         Self::Suspended,
         Self::Continued,
@@ -52,6 +55,7 @@ impl Cause {
             Self::Evicted => "evicted, vacated (004)",
             Self::Held => "hold (012)",
             Self::Released => "release (013)",
+            Self::Resent => "release, outputs are sent again (013)",
             Self::Removed => "remove (009)",
             Self::Suspended => "suspend (010)",
             Self::Continued => "continue (011)",
@@ -72,7 +76,7 @@ const STATES: [ProcStatus; 6] = [
 pub const fn next(from: ProcStatus, cause: Cause) -> Option<ProcStatus> {
     use ProcStatus::{Completed, Held, Idle, Removed, Running, Suspended};
     match (from, cause) {
-        (Idle, Cause::Executed) | (Suspended, Cause::Continued) => Some(Running),
+        (Idle, Cause::Executed) | (Suspended, Cause::Continued) | (Held, Cause::Resent) => Some(Running),
         // Where nobody saw it begin it has ended all the same; and a hold that is stopping its pod loses to an end that
         // came first: no result is lost.
         (Idle | Running | Suspended | Held, Cause::Ended) => Some(Completed),
@@ -83,9 +87,9 @@ pub const fn next(from: ProcStatus, cause: Cause) -> Option<ProcStatus> {
         (Idle | Running | Suspended | Held, Cause::Held) => Some(Held),
         (Idle | Running | Suspended | Held, Cause::Removed) => Some(Removed),
         (Running, Cause::Suspended) => Some(Suspended),
-        (Idle, Cause::Released | Cause::Suspended | Cause::Continued)
-        | (Running, Cause::Executed | Cause::Released | Cause::Continued)
-        | (Suspended, Cause::Executed | Cause::Released | Cause::Suspended)
+        (Idle, Cause::Released | Cause::Resent | Cause::Suspended | Cause::Continued)
+        | (Running, Cause::Executed | Cause::Released | Cause::Resent | Cause::Continued)
+        | (Suspended, Cause::Executed | Cause::Released | Cause::Resent | Cause::Suspended)
         | (Held, Cause::Executed | Cause::Evicted | Cause::Suspended | Cause::Continued)
         | (Completed | Removed, _) => None,
     }

@@ -5,6 +5,7 @@
 use crate::{facts::PodFacts, fate::concerns_starter, hold, settings::Settings};
 use duj_api::{
     condition::Reason,
+    names,
     status::{Because, Hold},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -61,13 +62,16 @@ pub fn of(pod: &PodFacts, image: &str, settings: &Settings) -> Waiting {
         return ours(pod, settings, reason, message);
     }
     let starting = || Waiting::For(Reason::Starting, format!("starting on node '{node}'"));
+    if pod.prepare.as_ref().is_some_and(|prepare| prepare.running.is_some()) {
+        return preparing(pod);
+    }
     let Some((reason, message)) = pod.job.waiting.as_ref() else { return starting() };
     if is_image_trouble(reason) {
         // Neither name may be looked for within the other.
         let starter = pod.starter_image.as_deref().unwrap_or(&settings.image);
         let rest = message.replace(starter, "");
         let about_ours = message.contains(starter) && !rest.contains(image)
-            || message.contains(duj_api::names::VOLUME_STARTER);
+            || message.contains(names::VOLUME_STARTER);
         return if about_ours {
             ours(pod, settings, reason, message)
         } else {
@@ -87,10 +91,43 @@ pub fn of(pod: &PodFacts, image: &str, settings: &Settings) -> Waiting {
             hold: hold::start_error(message),
         },
         _ => match &pod.trouble {
-            Some(trouble) if trouble.contains("not found") => configuration(trouble),
+            Some(trouble) if is_missing(trouble) && is_of_files(trouble) => missing_file(trouble),
+            Some(trouble) if is_missing(trouble) => configuration(trouble),
             Some(trouble) => Waiting::For(Reason::WaitingForConfiguration, trouble.clone()),
             None => starting(),
         },
+    }
+}
+
+/// `prepare` is at work.
+fn preparing(pod: &PodFacts) -> Waiting {
+    let retried = pod.heard.as_ref().and_then(|report| report.failure.as_ref());
+    let message = retried.map_or_else(
+        || "bringing the job's files".to_owned(),
+        |failure| {
+            format!("bringing the job's files failed and is tried again: {}", failure.message)
+        },
+    );
+    Waiting::For(Reason::TransferringInput, message)
+}
+
+fn is_missing(trouble: &str) -> bool {
+    trouble.contains("not found") || trouble.contains("non-existent")
+}
+
+/// Whether a volume that cannot be mounted has the job's files in it, or credentials for them.
+fn is_of_files(trouble: &str) -> bool {
+    trouble.contains(names::VOLUME_INPUT) || trouble.contains(names::VOLUME_SECRET)
+}
+
+fn missing_file(message: &str) -> Waiting {
+    let details =
+        format!("Transfer input files failure at the execution point. Details: {message}");
+    Waiting::Faulty {
+        reason: Reason::WaitingForConfiguration,
+        message: format!("what the job's files come from is not there: {message}"),
+        patience: CONFIGURATION_PATIENCE,
+        hold: hold::hold(hold::TRANSFER_INPUT, 2, details),
     }
 }
 

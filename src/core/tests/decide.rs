@@ -34,5 +34,7 @@ mod memory;
 mod policies;
 #[path = "decide/submission.rs"]
 mod submission;
+#[path = "decide/transfers.rs"]
+mod transfers;
 #[path = "decide/waits.rs"]
 mod waits;

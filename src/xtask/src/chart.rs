@@ -33,7 +33,7 @@ const OWN_RIGHTS: [&str; 2] =
     ["/configmaps: create", "/configmaps docker-universe-cluster-ids: get update"];
 
 /// Values, arguments that the operator must get from them, and beginnings of arguments that it must not get.
-const RENDERINGS: [(&[&str], &[&str], &[&str]); 6] = [
+const RENDERINGS: [(&[&str], &[&str], &[&str]); 7] = [
     (
         &[],
         &[
@@ -47,6 +47,8 @@ const RENDERINGS: [(&[&str], &[&str], &[&str]); 6] = [
             "--run-as-group=65534",
             "--starter-delivery=Auto",
             "--image-patience=120",
+            "--transfer-patience=300",
+            "--transfer-retention=600",
             "--log-format=json",
             "--listen=0.0.0.0:8080",
         ],
@@ -57,9 +59,30 @@ const RENDERINGS: [(&[&str], &[&str], &[&str]); 6] = [
             "--namespace",
             "--event-log",
             "--system-periodic",
+            "--ca-bundle",
+            "--plain-http-registry",
+            "--registry-mirror",
         ],
     ),
     (&["watchNamespace=lab"], &["--namespace=lab"], &[]),
+    (
+        &[
+            "transfer.patienceSeconds=20",
+            "transfer.retentionSeconds=0",
+            "transfer.caBundle.configMap=trust",
+            "registries.plainHttp={10.0.0.1:5000,r.example:5000}",
+            "registries.mirrors.docker\\.io=mirror.example",
+        ],
+        &[
+            "--transfer-patience=20",
+            "--transfer-retention=0",
+            "--ca-bundle=trust=ca.crt",
+            "--plain-http-registry=10.0.0.1:5000",
+            "--plain-http-registry=r.example:5000",
+            "--registry-mirror=docker.io=mirror.example",
+        ],
+        &[],
+    ),
     (
         &[
             "eventLog=true",

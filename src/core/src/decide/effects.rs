@@ -12,7 +12,11 @@ use crate::{
     summary,
     userlog::Body,
 };
-use duj_api::{DockerUniverseJobStatus, condition::Reason, status::ProcStatus};
+use duj_api::{
+    DockerUniverseJobStatus,
+    condition::Reason,
+    status::{ProcStatus, Starter},
+};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use std::cmp::Reverse;
@@ -129,7 +133,21 @@ impl Work<'_> {
         let mut ids: Vec<u32> = self.records.keys().copied().collect();
         // `JobPrio`: the larger first, and of equals the earlier.
         ids.sort_by_key(|id| Reverse(self.records[id].job_prio));
+        // The first of them finds out what the image runs by itself; the others wait for that.
+        if self.asks_for_image() {
+            let asking = self.pods().any(|pod| !pod.ended() && pod.job.running.is_none());
+            let first = if asking { None } else { ids.iter().find_map(|id| self.create_pod(*id)) };
+            return first.into_iter().collect();
+        }
         ids.into_iter().filter_map(|id| self.create_pod(id)).collect()
+    }
+
+    /// Whether nobody knows yet what the job's image runs by itself, and a pod is to find it out.
+    fn asks_for_image(&self) -> bool {
+        let known = self.records.values().any(|record| record.starter == Some(Starter::Absent));
+        self.records.len() > 1
+            && !known
+            && pod::asks_for_image(&self.observed.job, self.settings.delivery)
     }
 
     fn create_pod(&mut self, id: u32) -> Option<Effect> {
@@ -158,8 +176,11 @@ impl Work<'_> {
 
     pub(super) fn pod_of(&self, id: u32) -> Result<Pod, String> {
         let record = &self.records[&id];
-        let delivery =
-            if record.starter_copied { Delivery::InitContainer } else { self.settings.delivery };
+        let delivery = match record.starter {
+            Some(Starter::Absent) => Delivery::None,
+            Some(Starter::Copied) => Delivery::InitContainer,
+            None => self.settings.delivery,
+        };
         let attempt = Attempt {
             cluster_id: self.cluster_id,
             proc: id,
@@ -196,13 +217,18 @@ impl Work<'_> {
             if pod.deleting.is_some() {
                 continue;
             }
-            if pod.is_lost() {
+            // What is over and yet has a container that waits for a job which never began.
+            let idles = pod.job.terminated.is_some()
+                && pod.transfer.as_ref().is_some_and(|transfer| transfer.terminated.is_none());
+            if pod.is_lost() || (pod.ended() && idles && accounted) {
                 // Its kubelet ends what is left of it, when it comes back.
                 effects.push(delete(None));
                 continue;
             }
             let vacating = record.vacating.as_ref();
-            let unwanted = matches!(record.status, ProcStatus::Held | ProcStatus::Removed)
+            let kept = record.outputs_kept && pod.attempt == record.attempt;
+            let unwanted = (matches!(record.status, ProcStatus::Held) && !kept)
+                || record.status == ProcStatus::Removed
                 || pod.attempt != record.attempt
                 || record.status == ProcStatus::Completed
                 || vacating.is_some();
@@ -216,6 +242,12 @@ impl Work<'_> {
                         name: pod.name.clone(),
                         uid: pod.uid.clone(),
                         suspended: record.status == ProcStatus::Suspended,
+                    });
+                } else if pod.resends < record.resends {
+                    effects.push(Effect::Resend {
+                        name: pod.name.clone(),
+                        uid: pod.uid.clone(),
+                        number: record.resends,
                     });
                 }
                 continue;

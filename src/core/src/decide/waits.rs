@@ -43,7 +43,7 @@ impl Work<'_> {
             },
         };
         if let Waiting::StarterFailed(message) = &waiting
-            && !self.records[&id].starter_copied
+            && self.records[&id].starter.is_none()
             && self.settings.delivery_may_change
         {
             // The pod, where there is one, is given up, and the next one gets its starter the other way.
@@ -86,7 +86,8 @@ impl Work<'_> {
         if let Some(refusal) = &self.observed.refusal {
             let message = refusal.message.clone();
             // A server without image volumes drops the field, and then misses the volume's type.
-            if message.contains("must specify a volume type") && !self.records[&id].starter_copied {
+            if message.contains("must specify a volume type") && self.records[&id].starter.is_none()
+            {
                 return Some(Waiting::StarterFailed(message));
             }
             return match refusal.kind {

@@ -74,6 +74,7 @@ fn mirror(body: &Body) -> Option<Effect> {
         Body::ReconnectFailed { reason, .. } => {
             event(true, "ReconnectFailed", reason.as_str().into())
         }
+        Body::Checkpointed { .. } => event(false, "Checkpointed", "job was checkpointed".into()),
         // What is told by the events around them, or by the job's own age, or is not produced yet.
         Body::Submit { .. }
         | Body::ImageSize { .. }

@@ -23,6 +23,8 @@ impl Proc<'_> {
         let at = self.end_time(pod, &end);
         if let Some(started) = self.began(pod, &end) {
             self.execute(pod, started);
+        } else if matches!(end.fate, Fate::Held(_)) {
+            self.log_brought(pod);
         }
         if self.record.disconnected
             && !matches!(
@@ -44,7 +46,12 @@ impl Proc<'_> {
                 let reason = hold::from_slot(&pod.slot(), reason.clone()).reason;
                 self.leave((hold::JOB_OUT_OF_RESOURCES, hold::MEMORY), &reason, Some(&end));
             }
+            Fate::Unsent(exited, hold) => self.unsent(*exited, hold, pod, &end, at),
+            Fate::ImageChanged(_) => self.void(pod),
+            Fate::ImageUnknown(words) => self.image_unknown(pod, words, &end, at),
             Fate::Held(reason) => {
+                self.log_checkpoints(end.sent.as_ref());
+                self.log_sent(pod, end.sent.as_ref());
                 self.account(at);
                 self.record.hold = Some(hold::from_slot(&pod.slot(), reason.clone()));
                 self.log_stop(Some(pod), Some(&end), at);
@@ -79,6 +86,9 @@ impl Proc<'_> {
             Exit::Code(code) => (Some(*code), None),
             Exit::Signal { number, .. } => (None, Some(*number)),
         };
+        self.note_left(end);
+        self.log_checkpoints(end.sent.as_ref());
+        self.log_sent(pod, end.sent.as_ref());
         // HTCondor counts the completion before it asks whether it was the last one.
         self.record.num_job_completions += 1;
         let running = self.running(at);
@@ -133,6 +143,9 @@ impl Proc<'_> {
             self.record.disconnected = false;
             return;
         }
+        if self.record.outputs_kept {
+            self.next_attempt(); // its pod has them no more
+        }
         if self.record.hold.as_ref().is_some_and(|hold| hold.stopping) {
             self.account(at);
             self.log_stop(pod, end.as_ref(), at);
@@ -142,7 +155,7 @@ impl Proc<'_> {
     }
 
     /// 021 (for what the execution side holds for), 004 (where the attempt had a node), 012.
-    fn log_stop(&mut self, pod: Option<&PodFacts>, end: Option<&End>, at: Timestamp) {
+    pub(super) fn log_stop(&mut self, pod: Option<&PodFacts>, end: Option<&End>, at: Timestamp) {
         let Some(held) = self.record.hold.clone() else { return };
         let held = Hold { stopping: false, ..held };
         if let Some(pod) = pod.filter(|pod| pod.node.is_some()) {

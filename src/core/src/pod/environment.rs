@@ -32,6 +32,25 @@ pub(super) fn of(
     variables
 }
 
+/// The same for a job without the starter: its scratch directory is the volume itself.
+pub(super) fn without_starter(
+    spec: &DockerUniverseJobSpec,
+    requests: &Requests,
+    attempt: Attempt,
+    pod: &str,
+) -> Vec<EnvVar> {
+    let mut variables = of(spec, requests, attempt, pod);
+    variables.retain(|variable| {
+        variable.name != protocol::JOB_AD && variable.name != protocol::MACHINE_AD
+    });
+    for name in protocol::SCRATCH.iter().chain(&protocol::PLACES[..1]) {
+        if !variables.iter().any(|variable| variable.name == *name) {
+            variables.push(plain(name, names::SCRATCH_MOUNT));
+        }
+    }
+    variables
+}
+
 /// What the user gave of the variables that the starter sets only where the user did not.
 pub(super) fn given(spec: &DockerUniverseJobSpec) -> Vec<&str> {
     let given = spec.environment.iter().map(|variable| variable.name.as_str());
@@ -78,7 +97,7 @@ fn job_ad(spec: &DockerUniverseJobSpec, requests: &Requests, attempt: Attempt) -
         attempt.cluster_id,
         attempt.proc,
         string(&spec.image),
-        string(&spec.executable),
+        string(spec.executable.as_deref().unwrap_or_default()),
         string(names::SCRATCH),
         attempt.starts,
         requests.cpu_cores,

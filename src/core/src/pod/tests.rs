@@ -10,7 +10,7 @@ fn job() -> DockerUniverseJob {
         "hello",
         DockerUniverseJobSpec {
             image: "busybox:1.35".into(),
-            executable: "sh".into(),
+            executable: Some("sh".into()),
             arguments: vec!["-c".into(), "echo $(date) $$ $HOME".into()],
             ..DockerUniverseJobSpec::default()
         },
@@ -84,7 +84,10 @@ fn a_thread_count_that_the_user_gave_stays() {
     assert_eq!(values.len(), 1);
     assert_eq!(values[0].value.as_deref(), Some("9"));
     let arguments = container(&pod).args.as_ref().unwrap().join(" ");
-    assert!(arguments.contains(" --threads 2 --given OMP_NUM_THREADS -- "), "{arguments}");
+    assert!(
+        arguments.contains(" --threads 2 --given OMP_NUM_THREADS --tell-left -- "),
+        "{arguments}"
+    );
 }
 
 #[test]

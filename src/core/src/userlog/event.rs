@@ -66,6 +66,15 @@ pub enum Body {
         /// `ClassAd` expression.
         properties: BTreeMap<Attribute, Line>,
     },
+    /// 003: the job's files were saved, and it goes on.
+    Checkpointed {
+        /// CPU time of this run, in the job.
+        run_remote: CpuUsage,
+        /// CPU time of this run, beside the job.
+        run_local: CpuUsage,
+        /// Bytes of the checkpoint.
+        sent: u64,
+    },
     /// 004: the job stopped running before its end, and is idle (or about to be held or removed).
     Evicted(Evicted),
     /// 005: the job ran to its end.
@@ -191,6 +200,7 @@ impl Body {
         match self {
             Self::Submit { .. } => 0,
             Self::Execute { .. } => 1,
+            Self::Checkpointed { .. } => 3,
             Self::Evicted(_) => 4,
             Self::Terminated(_) => 5,
             Self::ImageSize { .. } => 6,
@@ -216,6 +226,7 @@ impl Body {
         match self {
             Self::Submit { .. } => ("ULOG_SUBMIT", "SubmitEvent"),
             Self::Execute { .. } => ("ULOG_EXECUTE", "ExecuteEvent"),
+            Self::Checkpointed { .. } => ("ULOG_CHECKPOINTED", "CheckpointedEvent"),
             Self::Evicted(_) => ("ULOG_JOB_EVICTED", "JobEvictedEvent"),
             Self::Terminated(_) => ("ULOG_JOB_TERMINATED", "JobTerminatedEvent"),
             Self::ImageSize { .. } => ("ULOG_IMAGE_SIZE", "JobImageSizeEvent"),

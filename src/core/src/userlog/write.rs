@@ -47,6 +47,12 @@ fn body(f: &mut Formatter<'_>, body: &Body) -> fmt::Result {
             }
             properties.iter().try_for_each(|(name, value)| writeln!(f, "\t{name} = {value}"))
         }
+        Body::Checkpointed { run_remote, run_local, sent } => {
+            f.write_str("Job was checkpointed.\n")?;
+            usage(f, "\t", *run_remote, "Run Remote")?;
+            usage(f, "\t", *run_local, "Run Local")?;
+            writeln!(f, "\t{sent}  -  Run Bytes Sent By Job For Checkpoint")
+        }
         Body::Evicted(eviction) => evicted(f, eviction),
         Body::Terminated(end) => terminated(f, end),
         Body::ImageSize {
@@ -177,11 +183,15 @@ fn exit(f: &mut Formatter<'_>, exit: &Exit) -> fmt::Result {
     }
 }
 
-fn cpu(f: &mut Formatter<'_>, usage: CpuUsage, which: &str) -> fmt::Result {
+fn cpu(f: &mut Formatter<'_>, used: CpuUsage, which: &str) -> fmt::Result {
+    usage(f, "\t\t", used, which)
+}
+
+fn usage(f: &mut Formatter<'_>, indent: &str, usage: CpuUsage, which: &str) -> fmt::Result {
     let clock = |f: &mut Formatter<'_>, s: u64| {
         write!(f, "{} {:02}:{:02}:{:02}", s / 86_400, s / 3_600 % 24, s / 60 % 60, s % 60)
     };
-    f.write_str("\t\tUsr ")?;
+    write!(f, "{indent}Usr ")?;
     clock(f, usage.user)?;
     f.write_str(", Sys ")?;
     clock(f, usage.system)?;

@@ -89,7 +89,7 @@ impl Kubelet<'_> {
         self.waiting("ContainerCreating", "");
     }
 
-    fn container(&mut self, name: &str, state: &Value, ready: bool) {
+    pub(super) fn container(&mut self, name: &str, state: &Value, ready: bool) {
         let key = if name == "prepare" { "initContainerStatuses" } else { "containerStatuses" };
         let mut all = self.status()[key].as_array().cloned().unwrap_or_default();
         all.retain(|container| container["name"] != name);

@@ -6,6 +6,7 @@
 mod kubelet;
 mod operator;
 mod server;
+pub(crate) mod transfers;
 
 pub(crate) use kubelet::*;
 pub(crate) use operator::{Fault, Operator};

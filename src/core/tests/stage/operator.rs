@@ -11,7 +11,7 @@ use duj_core::{
     patch,
     settings::Settings,
 };
-use duj_protocol::lease::Mark;
+use duj_protocol::{lease::Mark, transfer::Report};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use std::collections::BTreeMap;
@@ -37,6 +37,8 @@ pub(crate) struct Operator {
     uncommitted_since: Option<Timestamp>,
     /// A pod whose creation was never answered.
     unsure: Option<String>,
+    /// What it heard of transfers, by pod.
+    pub(crate) heard: BTreeMap<String, Report>,
     /// What the last reconciliation did to the server, in order.
     pub(crate) deeds: Vec<String>,
 }
@@ -71,7 +73,7 @@ impl Operator {
     pub(crate) fn observed(&self, now: Timestamp) -> Option<Observed> {
         Some(Observed {
             job: self.job.clone()?,
-            pods: self.pods.values().filter_map(PodFacts::read).collect(),
+            pods: self.pods.values().filter_map(PodFacts::read).map(|pod| self.hear(pod)).collect(),
             commands: self
                 .commands
                 .values()
@@ -83,6 +85,10 @@ impl Operator {
             uncommitted_since: self.uncommitted_since,
             now,
         })
+    }
+
+    fn hear(&self, pod: PodFacts) -> PodFacts {
+        PodFacts { heard: self.heard.get(&pod.name).cloned(), ..pod }
     }
 
     /// One pass: observe, decide, perform.
@@ -145,6 +151,9 @@ impl Operator {
             }
             Effect::SuspendPod { name, uid, suspended } => {
                 request(fault, || server.suspend_pod(&name, &uid, suspended)).ok_or(Interrupted)?;
+            }
+            Effect::Resend { name, uid, number } => {
+                request(fault, || server.resend(&name, &uid, number)).ok_or(Interrupted)?;
             }
             Effect::MarkLease { name, uid, version, mark } => {
                 let marked = request(fault, || server.mark_lease(&name, &uid, &version, mark));
@@ -228,6 +237,7 @@ fn name_of(effect: &Effect) -> String {
         Effect::SuspendPod { name, suspended, .. } => {
             format!("{} {}", if *suspended { "SuspendPod" } else { "ContinuePod" }, attempt(name))
         }
+        Effect::Resend { name, number, .. } => format!("Resend {} number {number}", attempt(name)),
         Effect::MarkLease { name, mark, .. } => {
             let what = match mark {
                 Mark::Token(_) => "RenewLease",

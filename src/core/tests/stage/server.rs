@@ -151,6 +151,16 @@ impl Server {
         }
     }
 
+    /// The operator writes the annotation that `transfer` reads.
+    pub(crate) fn resend(&mut self, name: &str, uid: &str, number: u32) {
+        if self.pods.get(name).is_some_and(|pod| pod.metadata.uid.as_deref() == Some(uid)) {
+            self.change_pod(name, |pod| {
+                let annotations = pod.metadata.annotations.get_or_insert_default();
+                annotations.insert(names::ANNOTATION_RESEND.into(), number.to_string());
+            });
+        }
+    }
+
     /// The operator writes the lease that the starter reads, if the pod is still as it saw it.
     pub(crate) fn mark_lease(
         &mut self,

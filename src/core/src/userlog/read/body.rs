@@ -21,6 +21,13 @@ pub(super) fn parse(number: u16, title: &str, lines: Lines<'_>) -> Result<Body, 
     match number {
         0 => submit(rest, title),
         1 => execute(rest, title),
+        3 => {
+            rest.after(title, "Job was checkpointed.")?;
+            let (run_remote, run_local) = (rest.cpu()?, rest.cpu()?);
+            // Old writers leave it out.
+            let sent = measured(rest.peek()).map_or(0, |(number, _)| number);
+            Ok(Body::Checkpointed { run_remote, run_local, sent })
+        }
         4 => evicted(rest, title),
         5 => terminated(rest, title),
         6 => image_size(rest, title),

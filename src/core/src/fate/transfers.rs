@@ -1,0 +1,92 @@
+//! What the transfers of a job's files add to its fate.
+//!
+//! Invariant: a job whose outputs did not arrive has not completed; a job that was stopped, or is held, is so whatever became
+//! of what its streams had to say.
+
+use super::{Eviction, Exited, Fate, eviction, vacate};
+use crate::{
+    facts::{PodFacts, Terminated},
+    hold,
+};
+use duj_api::status::Hold;
+use duj_protocol::transfer::{Failure, Report, State};
+
+/// The fate, where the outputs are part of it.
+pub(super) fn weigh(pod: &PodFacts, fate: Fate) -> Fate {
+    let exited = match fate {
+        Fate::Exited(code) => Exited::Code(code),
+        Fate::Signalled(signal) => Exited::Signal(signal),
+        other => return other,
+    };
+    if let Some(changed) = another_image(pod) {
+        return Fate::ImageChanged(changed);
+    }
+    let Some(transfer) = &pod.transfer else { return fate };
+    match pod.sent() {
+        Some(report) if report.state == State::Done => fate,
+        Some(Report { failure: Some(failure), .. }) => Fate::Unsent(exited, hold_for(&failure)),
+        // It was killed.
+        _ => match eviction(pod, pod.job.terminated.as_ref()) {
+            Some(Eviction { code, reason }) => {
+                let reason = format!("{reason} (before the job's outputs were sent)");
+                Fate::Evicted(Eviction { code, reason })
+            }
+            None => Fate::Unsent(exited, killed(transfer.terminated.as_ref())),
+        },
+    }
+}
+
+/// The outputs of a job that ended by itself and whose pod still has them.
+pub(crate) fn kept(pod: &PodFacts, resends: u32) -> Option<Hold> {
+    let report = pod.heard.as_ref().filter(|_| pod.is_sending())?;
+    let current = report.state == State::Kept && report.round > u64::from(resends);
+    report.failure.as_ref().filter(|_| current).map(hold_for)
+}
+
+/// `HTCondor`'s hold for a transfer that failed.
+fn hold_for(failure: &Failure) -> Hold {
+    hold::hold(failure.code, failure.subcode, &failure.message)
+}
+
+fn killed(end: Option<&Terminated>) -> Hold {
+    let how = end.map_or_else(
+        || "it never ran".to_owned(),
+        |end| format!("it ended with {} ({})", end.exit_code, end.reason),
+    );
+    let message = format!(
+        "Transfer output files failure at the execution point. Details: container 'transfer' did not finish: {how}"
+    );
+    hold::hold(hold::TRANSFER_OUTPUT, 0, message)
+}
+
+/// `prepare` ended, and not well; `None` where it only copies the starter.
+pub(super) fn not_prepared(end: &Terminated) -> Option<Fate> {
+    if let Some(report) = Report::from_message(&end.message) {
+        if let Some(words) = report.image_unknown {
+            return Some(Fate::ImageUnknown(words));
+        }
+        return report.failure.as_ref().map(|failure| Fate::Held(hold_for(failure)));
+    }
+    if end.reason == "OOMKilled" {
+        let message = "Transfer input files failure at the execution point. Details: container 'prepare' ran out of memory";
+        return Some(Fate::Held(hold::hold(hold::TRANSFER_INPUT, 12, message)));
+    }
+    None
+}
+
+/// The image that ran, where it is another than the one that `prepare` saw.
+pub(crate) fn another_image(pod: &PodFacts) -> Option<String> {
+    let seen = pod.prepared()?.image?.digest;
+    let (_, ran) = pod.job.image_id.split_once('@')?;
+    if seen.is_empty() || ran.is_empty() || seen == ran {
+        return None;
+    }
+    let image = pod.image.as_deref().unwrap_or_default();
+    Some(format!("image '{image}' is '{ran}' on the node and '{seen}' in its registry"))
+}
+
+/// The attempt of a job that ran another image is void.
+pub(crate) fn void(changed: &str) -> Eviction {
+    let reason = format!("{changed}: the job runs again with the latter");
+    Eviction { code: vacate::JOB_NOT_STARTED, reason }
+}

@@ -1,0 +1,350 @@
+//! Files in and out: what is brought, what is sent, and what becomes of a job where that fails.
+
+use crate::{
+    play::Play,
+    stage::{
+        in_short,
+        transfers::{failure, report},
+    },
+};
+use duj_protocol::{
+    Outcome,
+    transfer::{ImageCommand, Report, State},
+};
+use serde_json::{Value, json};
+
+fn files() -> Value {
+    json!({
+        "transferInput": [{ "name": "a", "text": "b" }],
+        "outputDestination": { "url": "s3://bucket/results/" },
+    })
+}
+
+/// A job whose inputs are being brought.
+fn preparing(fields: Value) -> Play {
+    let mut play = Play::of(fields);
+    play.scene("submitted");
+    play.pod().bind();
+    play.pod().prepares();
+    play.scene("its files are being brought");
+    play.wait(5);
+    play
+}
+
+/// A job that runs, with its inputs there.
+fn running(fields: Value) -> Play {
+    let mut play = preparing(fields);
+    let done = report(State::Done, play.now);
+    play.pod().prepared(&done);
+    play.pod().run();
+    play.pod().transfers();
+    play.scene("its container runs");
+    play.wait(10);
+    play
+}
+
+/// A job that has ended, and whose outputs are on their way.
+fn sending(outcome: Outcome) -> Play {
+    let mut play = running(files());
+    play.pod().outcome_before_transfer(outcome);
+    play.scene("its process ended");
+    play.wait(5);
+    play
+}
+
+fn hear(play: &mut Play, report: Report) {
+    let name = play.pod().name;
+    play.operator.heard.insert(name, report);
+}
+
+fn kept(play: &Play, round: u64) -> Report {
+    let failure = failure(12, 13, "Transfer output files failure: bucket: 403 Forbidden");
+    Report { failure: Some(failure), round, ..report(State::Kept, play.now) }
+}
+
+#[test]
+fn files_in_and_out() {
+    let mut play = sending(Outcome::Exited(0));
+    play.is("Running", "TransferringOutput", "0 40 40 40 1");
+    let done = report(State::Done, play.now).to_message();
+    play.pod().transferred(0, &done);
+    play.scene("its outputs are sent");
+    play.is("Completed 0", "Completed", "0 40 40 40 1 40 40 40 6 5");
+    play.is_remembered("files in and out");
+}
+
+#[test]
+fn what_prepare_says_holds_the_job() {
+    for (code, subcode, state) in [(13, 2, "Held 13/2"), (32, 0, "Held 32/0"), (6, 8, "Held 6/8")] {
+        let mut play = preparing(files());
+        let failed = Report {
+            failure: Some(failure(code, subcode, "why")),
+            ..report(State::Failed, play.now)
+        };
+        play.pod().prepared(&failed);
+        play.scene("prepare failed");
+        assert_eq!(in_short(&play.record()), state);
+        assert_eq!(play.record().num_job_starts, 0, "it never ran");
+        assert!(play.hold().reason.ends_with(": why"), "{}", play.hold().reason);
+    }
+}
+
+#[test]
+fn a_retried_input_is_seen() {
+    let mut play = preparing(files());
+    let retried = Report {
+        failure: Some(failure(13, 0, "https://h/x: 503 Service Unavailable")),
+        ..report(State::Retrying, play.now)
+    };
+    hear(&mut play, retried);
+    play.scene("prepare tries again");
+    play.is("Idle", "TransferringInput", "0");
+    let because = play.status().because.unwrap().message;
+    assert!(because.ends_with("is tried again: https://h/x: 503 Service Unavailable"), "{because}");
+}
+
+#[test]
+fn outputs_that_are_kept_are_sent_again_without_another_run() {
+    let mut play = sending(Outcome::Exited(3));
+    let failed = kept(&play, 1);
+    hear(&mut play, failed);
+    play.scene("its outputs could not be sent, and are kept");
+    play.is("Held 12/13", "Held", "0 40 40 40 1 40 40 21 4 12");
+    let record = play.record();
+    assert!(record.outputs_kept && record.exit_code == Some(3) && record.attempt == 0);
+    assert!(play.server.pods.len() == 1, "its pod is kept");
+
+    play.edit(json!({ "hold": true }));
+    play.scene("held by its owner as well");
+    play.edit(json!({ "hold": false }));
+    let deeds = play.scene("released");
+    assert!(deeds.contains(&"Resend 0-0 number 1".to_owned()), "{deeds:?}");
+    assert!(!deeds.iter().any(|deed| deed.starts_with("CreatePod")), "{deeds:?}");
+    assert_eq!(in_short(&play.record()), "Running");
+    assert_eq!(
+        play.scene("nothing new"),
+        Vec::<String>::new(),
+        "what was heard before does not count"
+    );
+
+    let done = Report { round: 2, ..report(State::Done, play.now) }.to_message();
+    play.pod().transferred(0, &done);
+    play.scene("its outputs are sent");
+    let record = play.record();
+    assert_eq!(in_short(&record), "Completed 3");
+    assert_eq!((record.num_job_starts, record.attempt), (1, 0), "it ran once");
+    play.is_remembered("outputs are kept and sent again");
+}
+
+#[test]
+fn outputs_that_fail_twice_are_kept_twice() {
+    let mut play = sending(Outcome::Exited(0));
+    for round in 1..4 {
+        let failed = kept(&play, round);
+        hear(&mut play, failed);
+        play.scene("kept");
+        assert_eq!(in_short(&play.record()), "Held 12/13", "round {round}");
+        play.edit(json!({ "hold": true }));
+        play.scene("held");
+        play.edit(json!({ "hold": false }));
+        play.scene("released");
+        assert_eq!(in_short(&play.record()), "Running", "round {round}");
+        play.wait(5);
+    }
+}
+
+#[test]
+fn after_the_retention_a_release_runs_the_job_again() {
+    let mut play = sending(Outcome::Exited(0));
+    let failed = kept(&play, 1);
+    hear(&mut play, failed.clone());
+    play.scene("kept");
+    play.wait(600);
+    let failed = Report { state: State::Failed, ..failed }.to_message();
+    play.pod().transferred(1, &failed);
+    play.scene("the retention is over");
+    assert!(!play.record().outputs_kept && play.record().attempt == 1);
+    play.edit(json!({ "hold": true }));
+    play.scene("held");
+    play.edit(json!({ "hold": false }));
+    let deeds = play.scene("released");
+    assert!(deeds.iter().any(|deed| deed.starts_with("CreatePod")), "{deeds:?}");
+}
+
+#[test]
+fn what_was_not_heard_is_read_at_the_end() {
+    let mut play = sending(Outcome::Exited(0));
+    let failed = Report { state: State::Failed, ..kept(&play, 1) }.to_message();
+    play.pod().transferred(1, &failed);
+    play.scene("transfer gave up");
+    play.is("Held 12/13", "Held", "0 40 40 40 1 40 40 21 4 12");
+    assert_eq!((play.record().exit_code, play.record().attempt), (Some(0), 1));
+}
+
+#[test]
+fn a_mended_job_runs_again() {
+    let mut play = sending(Outcome::Exited(0));
+    let failed = kept(&play, 1);
+    hear(&mut play, failed);
+    play.scene("kept");
+    play.edit(json!({ "outputDestination": { "url": "s3://another/" } }));
+    let deeds = play.scene("mended");
+    assert!(deeds.contains(&"DeletePod 0-0".to_owned()), "{deeds:?}");
+    assert_eq!((in_short(&play.record()).as_str(), play.record().attempt), ("Idle", 1));
+}
+
+#[test]
+fn a_transfer_that_is_killed_loses_no_result_in_silence() {
+    // Message, disruption; state.
+    for (message, evicted, state) in
+        [("", false, "Held 12/0"), ("OOM", false, "Held 12/0"), ("", true, "Idle")]
+    {
+        let mut play = sending(Outcome::Exited(0));
+        if evicted {
+            play.pod().disrupt("EvictionByEvictionAPI", "drained");
+            play.pod().delete();
+        }
+        play.pod().transferred(137, message);
+        play.scene("transfer was killed");
+        assert_eq!(in_short(&play.record()), state, "'{message}' {evicted}");
+    }
+}
+
+#[test]
+fn what_holds_a_job_is_not_hidden_by_its_outputs() {
+    let mut play = running(files());
+    play.pod().outcome_before_transfer(Outcome::OverDisk { used: 200 << 20, limit: 100 << 20 });
+    play.scene("it outgrew its scratch directory");
+    let failed = Report { failure: Some(failure(12, 2, "x")), ..report(State::Failed, play.now) };
+    play.pod().transferred(1, &failed.to_message());
+    play.scene("its streams could not be sent");
+    assert_eq!(in_short(&play.record()), "Held 34/104");
+}
+
+#[test]
+fn a_job_that_never_began_does_not_wait_for_its_transfer() {
+    let mut play = preparing(files());
+    let done = report(State::Done, play.now);
+    play.pod().prepared(&done);
+    play.pod().transfers();
+    play.pod().end_container(&crate::stage::End {
+        code: 128,
+        reason: "StartError",
+        message: "exec: no such file".into(),
+        started: false,
+    });
+    let deeds = play.scene("its container could not be started");
+    assert_eq!(in_short(&play.record()), "Held 6/0");
+    assert!(deeds.contains(&"DeletePod 0-0".to_owned()), "its transfer waits in vain: {deeds:?}");
+}
+
+#[test]
+fn checkpoints_are_told_once() {
+    let mut play = running(json!({
+        "checkpointExitCode": 85, "checkpointDestination": { "url": "s3://bucket/c/" },
+    }));
+    for (count, log) in [(1, "0 40 40 40 1 3"), (1, "0 40 40 40 1 3"), (3, "0 40 40 40 1 3 3 3")] {
+        let checkpoints = vec![play.now.as_millisecond(); count];
+        let checkpoint_count = count as u64;
+        let heard = Report { checkpoints, checkpoint_count, ..report(State::Waiting, play.now) };
+        hear(&mut play, heard);
+        play.scene("checkpoints");
+        play.is("Running", "Running", log);
+        play.wait(30);
+    }
+}
+
+fn image_job() -> Value {
+    json!({ "executable": null })
+}
+
+fn found(play: &Play) -> Report {
+    let image = ImageCommand {
+        digest: "sha256:1".into(),
+        entrypoint: vec!["/entry".into()],
+        command: vec!["$(word)".into()],
+    };
+    Report { image: Some(image), ..report(State::Done, play.now) }
+}
+
+fn job_arguments(play: &mut Play) -> Vec<String> {
+    let pod = play.pod().pod().unwrap().clone();
+    pod.spec.unwrap().containers[0].args.clone().unwrap()
+}
+
+#[test]
+fn an_images_command_is_found_out_once() {
+    let mut play = preparing(image_job());
+    let arguments = job_arguments(&mut play).join(" ");
+    assert!(arguments.ends_with("--image-command --tell-left --"), "{arguments}");
+    let found = found(&play);
+    play.pod().prepared(&found);
+    play.pod().run();
+    play.scene("it runs");
+    let image = play.status().image.unwrap();
+    assert_eq!((image.name.as_str(), image.digest.as_str()), ("busybox:1.35", "sha256:1"));
+
+    play.pod().disrupt("PreemptionByScheduler", "");
+    play.pod().delete();
+    play.pod().stop();
+    play.scene("preempted");
+    let pod = play.pod().pod().unwrap().clone().spec.unwrap();
+    assert!(pod.init_containers.is_none());
+    assert_eq!(pod.containers[0].image.as_deref(), Some("busybox@sha256:1"));
+    let arguments = job_arguments(&mut play).join(" ");
+    assert!(arguments.ends_with(" -- /entry $$(word)"), "{arguments}");
+}
+
+#[test]
+fn an_image_that_changed_meanwhile_voids_the_attempt() {
+    let mut play = preparing(image_job());
+    let found = found(&play);
+    play.pod().prepared(&found);
+    play.pod().run();
+    play.pod().runs_image("docker.io/library/busybox@sha256:2");
+    let deeds = play.scene("another image runs");
+    assert!(deeds.contains(&"DeletePod 0-0 within 1 s".to_owned()), "{deeds:?}");
+    play.pod().stop();
+    play.pod().runs_image("docker.io/library/busybox@sha256:2");
+    play.scene("it is stopped");
+    assert_eq!((in_short(&play.record()).as_str(), play.record().num_job_starts), ("Idle", 0));
+    let pod = play.pod().pod().unwrap().clone().spec.unwrap();
+    assert_eq!(pod.containers[0].image.as_deref(), Some("busybox@sha256:1"));
+}
+
+#[test]
+fn without_its_registry_an_image_runs_by_itself() {
+    let unknown = |play: &Play| Report {
+        image_unknown: Some("connection refused".into()),
+        ..report(State::Failed, play.now)
+    };
+    let mut play = preparing(json!({ "executable": null, "arguments": ["a", "$HOME"] }));
+    let said = unknown(&play);
+    play.pod().prepared(&said);
+    play.scene("nobody answers");
+    assert_eq!((in_short(&play.record()).as_str(), play.record().attempt), ("Idle", 1));
+    assert_eq!(play.log(), "0", "nothing of that is the log's business");
+    let pod = play.pod().pod().unwrap().clone().spec.unwrap();
+    let job = &pod.containers[0];
+    assert_eq!((&job.command, job.args.clone()), (&None, Some(vec!["a".into(), "$$HOME".into()])));
+
+    let mut play = preparing(json!({ "executable": null, "output": "out.txt" }));
+    let said = unknown(&play);
+    play.pod().prepared(&said);
+    play.scene("nobody answers");
+    assert_eq!(in_short(&play.record()), "Held 6/0");
+    assert!(play.hold().reason.contains("output needs it: name the executable"));
+}
+
+#[test]
+fn one_proc_finds_out_for_all() {
+    let mut play = Play::of(json!({ "executable": null, "queue": { "count": 3 } }));
+    play.scene("submitted");
+    assert_eq!(play.server.pods.len(), 1);
+    play.pod().bind();
+    let found = found(&play);
+    play.pod().prepared(&found);
+    play.pod().run();
+    play.scene("the first one runs");
+    assert_eq!(play.server.pods.len(), 3);
+}

@@ -1,0 +1,151 @@
+//! What `prepare` and `transfer` say while they work: a line of their log for each change. A container's termination message
+//! comes only with its end, and one that keeps outputs for another try does not end.
+//!
+//! Invariant: only a pod whose files are long on their way is asked, seldom, and never more often for more pods; without
+//! an answer the end of the container tells the same later.
+
+use crate::{memory::Memory, run::Context, trouble::Spacing};
+use duj_api::{DockerUniverseJob, names};
+use duj_core::{facts::PodFacts, observed::Observed};
+use duj_protocol::transfer::{Report, State};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt, api::LogParams};
+use std::time::Duration;
+
+/// A transfer that takes longer is asked about.
+const SHORT: SignedDuration = SignedDuration::from_secs(2);
+/// It is asked about again after this time.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
+/// And one that takes longer than a minute after this.
+const ASK_SELDOM: SignedDuration = SignedDuration::from_secs(15);
+/// A job that saves checkpoints is asked about as often while it runs.
+const CHECKPOINTS: SignedDuration = SignedDuration::from_secs(30);
+/// The time between two questions of all jobs together.
+pub const SPACING: SignedDuration = SignedDuration::from_millis(50);
+/// Who was not let through by the spacing comes again after this time.
+const COME_AGAIN: SignedDuration = SignedDuration::from_secs(2);
+/// A kubelet that does not answer in this time is not waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Longest line that is read.
+const LINE: i64 = 4096;
+
+/// What was last heard of a pod's transfers.
+#[derive(Clone, Debug)]
+pub struct Told {
+    next: Timestamp,
+    report: Option<Report>,
+}
+
+/// Lets each pod whose files are long on their way tell how far they are.
+pub async fn ask(
+    context: &Context,
+    job: &DockerUniverseJob,
+    pods: &mut [PodFacts],
+    now: Timestamp,
+) {
+    let uid = job.uid().unwrap_or_default();
+    for pod in pods.iter_mut() {
+        let Some(question) = Question::of(pod, job) else { continue };
+        let told = told(&context.memory, &uid, pod);
+        pod.heard = told.as_ref().and_then(|told| told.report.clone());
+        let due = told.as_ref().map_or(question.first, |told| told.next);
+        if due > now || question.is_answered(pod) {
+            continue;
+        }
+        let (wait, report) = if context.log_spacing.admits(now) {
+            (question.again(now), last_line(context, job, pod, question.container).await)
+        } else {
+            (COME_AGAIN, None)
+        };
+        pod.heard = report.or_else(|| pod.heard.take());
+        let next = now.saturating_add(wait).unwrap_or(now);
+        let report = pod.heard.clone();
+        context.memory.of(&uid, |memory| {
+            memory.told.insert(pod.uid.clone(), Told { next, report });
+        });
+    }
+    let is_there = |uid: &String| pods.iter().any(|pod| pod.uid == *uid);
+    context.memory.of(&uid, |memory| memory.told.retain(|uid, _| is_there(uid)));
+}
+
+/// When to ask next about a job's pods: a line in a log changes no pod, so that nothing else would wake anybody.
+pub fn ask_again(memory: &Memory, observed: &Observed) -> Option<Timestamp> {
+    let uid = observed.job.uid().unwrap_or_default();
+    let next = |pod: &PodFacts| {
+        let question = Question::of(pod, &observed.job).filter(|it| !it.is_answered(pod))?;
+        Some(told(memory, &uid, pod).map_or(question.first, |told| told.next.max(question.first)))
+    };
+    observed.pods.iter().filter_map(next).min()
+}
+
+fn told(memory: &Memory, job: &str, pod: &PodFacts) -> Option<Told> {
+    memory.of(job, |memory| memory.told.get(&pod.uid).cloned())
+}
+
+/// What is worth asking of a pod.
+struct Question {
+    container: &'static str,
+    since: Timestamp,
+    first: Timestamp,
+    seldom: bool,
+}
+
+impl Question {
+    fn of(pod: &PodFacts, job: &DockerUniverseJob) -> Option<Self> {
+        if pod.ended() || pod.node.is_none() {
+            return None;
+        }
+        let transfer = pod.transfer.as_ref().and_then(|transfer| transfer.running);
+        let (container, since, seldom) = if let (Some(ended), Some(_)) = (pod.finished(), transfer)
+        {
+            (names::CONTAINER_TRANSFER, ended, false)
+        } else if let Some(begun) = pod.prepare.as_ref().and_then(|prepare| prepare.running) {
+            (names::CONTAINER_PREPARE, begun, false)
+        } else {
+            job.spec.files.checkpoint_exit_code?;
+            (names::CONTAINER_TRANSFER, transfer.and(pod.job.running)?, true)
+        };
+        let first = since.checked_add(if seldom { CHECKPOINTS } else { SHORT }).ok()?;
+        Some(Self { container, since, first, seldom })
+    }
+
+    /// What is kept stays so until somebody wants it sent again.
+    fn is_answered(&self, pod: &PodFacts) -> bool {
+        let kept =
+            |report: &Report| report.state == State::Kept && report.round > u64::from(pod.resends);
+        !self.seldom && pod.heard.as_ref().is_some_and(kept)
+    }
+
+    fn again(&self, now: Timestamp) -> SignedDuration {
+        if self.seldom {
+            CHECKPOINTS
+        } else if now.duration_since(self.since) > SignedDuration::from_mins(1) {
+            ASK_SELDOM
+        } else {
+            ASK_AGAIN
+        }
+    }
+}
+
+async fn last_line(
+    context: &Context,
+    job: &DockerUniverseJob,
+    pod: &PodFacts,
+    container: &str,
+) -> Option<Report> {
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &job.namespace()?);
+    let parameters = LogParams {
+        container: Some(container.to_owned()),
+        tail_lines: Some(1),
+        limit_bytes: Some(LINE),
+        ..LogParams::default()
+    };
+    let answer = tokio::time::timeout(PATIENCE, pods.logs(&pod.name, &parameters)).await;
+    Report::from_message(&answer.ok()?.ok()?)
+}
+
+/// The bound of all questions together.
+pub fn spacing() -> Spacing {
+    Spacing::new(SPACING)
+}
