@@ -2,24 +2,22 @@
 //!
 //! Invariant: only a job that needs one has it; credentials are mounted in the one that uses them, and never in `job`.
 
+mod places;
+
 use super::{
     Attempt, Requests, command, kube_quantity_of, max_vacate_time, security::container_security,
     unexpanded, volumes::mount,
 };
-use crate::{
-    macros,
-    settings::{Delivery, Settings},
-};
+use crate::settings::{Delivery, Settings};
 use duj_api::{
     DockerUniverseJob,
-    files::{Files, OutputRemap, Place, S3Service, TransferInput, WhenToTransferOutput},
-    job::LocalReference,
+    files::{Files, OutputRemap, TransferInput, WhenToTransferOutput},
     names,
 };
 use duj_protocol::transfer as protocol;
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, Container, EnvVar, KeyToPath, PersistentVolumeClaimVolumeSource,
-    ResourceRequirements, SecretVolumeSource, Volume, VolumeMount,
+    ConfigMapVolumeSource, Container, EnvVar, KeyToPath, ResourceRequirements, SecretVolumeSource,
+    Volume, VolumeMount,
 };
 use std::collections::BTreeMap;
 
@@ -108,105 +106,6 @@ struct Plans<'a> {
 }
 
 impl Plans<'_> {
-    /// A user's text with what it says of this proc.
-    fn text(&self, text: &str) -> String {
-        macros::expand(text, self.attempt.cluster_id, self.attempt.proc)
-    }
-
-    /// Adds a volume, once for what it holds, and mounts it in the container that is being made; where.
-    fn mounted(
-        &mut self,
-        prefix: &str,
-        holds: String,
-        read_only: bool,
-        volume: impl FnOnce(Volume) -> Volume,
-    ) -> String {
-        let number = self.volumes.values().filter(|known| known.name.starts_with(prefix)).count();
-        let fresh = || volume(Volume { name: format!("{prefix}{number}"), ..Volume::default() });
-        let name = self.volumes.entry(holds).or_insert_with(fresh).name.clone();
-        let short = name.strip_prefix("docker-universe-").unwrap_or(&name);
-        let path = format!("{}/{short}", names::VOLUMES_MOUNT);
-        let mounted = self
-            .mounts
-            .entry(name.clone())
-            .or_insert_with(|| VolumeMount { read_only: Some(true), ..mount(&name, &path) });
-        if !read_only {
-            mounted.read_only = None;
-        }
-        path
-    }
-
-    fn secret(&mut self, prefix: &str, secret: &str, optional: bool) -> String {
-        let source = SecretVolumeSource {
-            secret_name: Some(secret.to_owned()),
-            optional: optional.then_some(true),
-            ..SecretVolumeSource::default()
-        };
-        let holds = format!("{prefix}{secret}");
-        self.mounted(prefix, holds, true, |volume| Volume { secret: Some(source), ..volume })
-    }
-
-    fn credentials(&mut self, reference: Option<&LocalReference>) -> Option<String> {
-        let name = reference?.name.clone();
-        Some(self.secret(names::VOLUME_SECRET, &name, false))
-    }
-
-    fn claim(&mut self, claim: &duj_api::files::ClaimPath, read_only: bool) -> protocol::Place {
-        let source = PersistentVolumeClaimVolumeSource {
-            claim_name: claim.claim_name.clone(),
-            read_only: None,
-        };
-        let holds = format!("claim {}", claim.claim_name);
-        let root = self.mounted(names::VOLUME_CLAIM, holds, read_only, |volume| Volume {
-            persistent_volume_claim: Some(source),
-            ..volume
-        });
-        let what = format!("PersistentVolumeClaim '{}'", claim.claim_name);
-        protocol::Place::Volume { root, path: self.text(&claim.path), what }
-    }
-
-    fn url(
-        &mut self,
-        url: &str,
-        headers: Option<&LocalReference>,
-        s3: Option<&S3Service>,
-    ) -> protocol::Place {
-        let service = s3.or(self.job.spec.files.s3.as_ref()).cloned();
-        let service = service.filter(|_| url.starts_with("s3:"));
-        let s3 = service.map(|service| protocol::S3 {
-            endpoint: service.endpoint.clone(),
-            region: service.region.clone(),
-            credentials: self.credentials(service.credentials.as_ref()),
-        });
-        let headers = self.credentials(headers);
-        protocol::Place::Url { url: self.text(url), headers, s3 }
-    }
-
-    fn place(&mut self, place: &Place, read_only: bool) -> Option<protocol::Place> {
-        if let Some(claim) = &place.persistent_volume_claim {
-            return Some(self.claim(claim, read_only));
-        }
-        let url = place.url.as_ref()?;
-        Some(self.url(url, place.headers_from.as_ref(), place.s3.as_ref()))
-    }
-
-    /// Where this proc's checkpoints are: nobody else's.
-    fn checkpoint(&mut self) -> Option<protocol::Place> {
-        let place = self.job.spec.files.checkpoint_destination.clone()?;
-        let uid = self.job.metadata.uid.as_deref().unwrap_or_default();
-        let own = format!("{uid}/{}", self.attempt.proc);
-        Some(match self.place(&place, false)? {
-            protocol::Place::Volume { root, path, what } => {
-                let path = format!("{}/{own}", path.trim_end_matches('/'));
-                protocol::Place::Volume { root, path: path.trim_start_matches('/').into(), what }
-            }
-            protocol::Place::Url { url, headers, s3 } => {
-                let url = format!("{}/{own}/", url.trim_end_matches('/'));
-                protocol::Place::Url { url, headers, s3 }
-            }
-        })
-    }
-
     fn input(&mut self, input: &TransferInput) -> Option<protocol::Input> {
         let name = input.name.as_deref().map(|name| self.text(name));
         let keyed = |kind: &str, name: &str, key: Option<&str>| match key {
