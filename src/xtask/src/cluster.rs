@@ -14,6 +14,7 @@ mod pki;
 mod plan;
 mod process;
 mod progress;
+mod s3;
 mod state;
 mod status;
 mod supervisor;
@@ -54,13 +55,13 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Bring the cluster up, or repair it; the first time builds Kubernetes, which takes about 11 minutes
+    /// Bring the cluster up, or repair it; the first time builds Kubernetes, which takes about 12 minutes
     Up,
     /// Remove the cluster and everything it left on this machine
     Down,
     /// Print what a shell needs: eval "$(cargo xtask cluster env)"
     Env,
-    /// Show the components, the node and the registry
+    /// Show the components, the node, the registry and the S3 server
     Status,
     /// Stop, start, freeze, thaw or kill one component, such as "kubelet" or "registry"
     Component {
@@ -88,8 +89,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
                 option(name)
             );
             eprintln!(
-                "registry {}, host seen from pods {}",
-                cluster.registry, cluster.host_address
+                "registry {}, S3 {} (bucket \"jobs\"), host seen from pods {}",
+                cluster.registry, cluster.s3, cluster.host_address
             );
             Ok(())
         }
@@ -115,6 +116,8 @@ pub(crate) struct Cluster {
     pub(crate) bin: PathBuf,
     /// The registry's `host:port` for the host, the node and pods alike; plain HTTP.
     pub(crate) registry: String,
+    /// The S3 server's URL for the host, the node and pods alike; plain HTTP. Its bucket is `jobs`.
+    pub(crate) s3: String,
     /// The host's address as the node and the pods see it. Ports 5001 to 5009 there are plain HTTP registries to the node.
     pub(crate) host_address: String,
     /// The node's address: the API server's, too.
@@ -132,6 +135,7 @@ impl Cluster {
             kubeconfig: state.kubeconfig(),
             bin: state.path("bin"),
             registry: addresses.registry(),
+            s3: format!("http://{}", addresses.s3()),
             host_address: addresses.host().to_string(),
             node_address: addresses.node().to_string(),
             node_name: state.node_name(),
@@ -207,8 +211,13 @@ pub(crate) fn find(name: &str) -> anyhow::Result<Option<Cluster>> {
 
 /// The project's own Helm, built if it is not there; for checks that need no cluster.
 pub(crate) fn helm() -> anyhow::Result<PathBuf> {
+    tool("helm")
+}
+
+/// A program that is built when it is asked for; its tool family has its name.
+fn tool(name: &str) -> anyhow::Result<PathBuf> {
     let tools = machine::check(&tools::cache()?)?;
-    Ok(tools.ensure_family("helm", progress::Progress::begin())?.join("helm"))
+    Ok(tools.ensure_family(name, progress::Progress::begin())?.join(name))
 }
 
 fn require(name: &str) -> anyhow::Result<Cluster> {

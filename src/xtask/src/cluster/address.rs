@@ -23,6 +23,9 @@ pub(super) const TEST_REGISTRY_PORTS: std::ops::RangeInclusive<u16> = 5001..=500
 /// Port of the cluster's registry, on the node's address.
 pub(super) const REGISTRY_PORT: u16 = 5000;
 
+/// Port of the cluster's S3 server, on the node's address.
+pub(super) const S3_PORT: u16 = 7070;
+
 /// The two ends of the cable between the host and the node: `10.245.255.(4i)/30`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -54,6 +57,11 @@ impl Addresses {
     /// The registry's `host:port`, the same for the host, the node and the pods.
     pub(super) fn registry(self) -> String {
         format!("{}:{REGISTRY_PORT}", self.node())
+    }
+
+    /// The S3 server's `host:port`, the same for the host, the node and the pods.
+    pub(super) fn s3(self) -> String {
+        format!("{}:{S3_PORT}", self.node())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{env, ffi::OsString, fmt::Write as _};
 
-use super::Cluster;
+use super::{Cluster, s3};
 
 /// The variables of a child process.
 pub(super) fn variables(cluster: &Cluster) -> Vec<(&'static str, OsString)> {
@@ -25,13 +25,17 @@ pub(super) fn script(cluster: &Cluster) -> String {
 }
 
 fn own(cluster: &Cluster) -> impl Iterator<Item = (&'static str, String)> {
+    // A cluster that an older version brought up has none.
+    let keys = s3::Keys::read(&cluster.state).ok();
     [
         ("KUBECONFIG", cluster.kubeconfig.to_string_lossy().into_owned()),
         ("REGISTRY", cluster.registry.clone()),
+        ("S3_ENDPOINT", cluster.s3.clone()),
         ("HOST_ADDRESS", cluster.host_address.clone()),
         ("DOCKER_UNIVERSE_CLUSTER", cluster.name.clone()),
     ]
     .into_iter()
+    .chain(keys.into_iter().flat_map(s3::Keys::client_variables))
 }
 
 /// One word for a POSIX shell.

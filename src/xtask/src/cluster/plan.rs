@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    address::{Addresses, PODS, REGISTRY_PORT, SERVICES},
+    address::{Addresses, PODS, REGISTRY_PORT, S3_PORT, SERVICES},
     machine::which,
+    s3,
     state::{State, hex, write},
     tools::Tools,
 };
@@ -38,6 +39,9 @@ pub(super) struct Component {
     pub(super) name: String,
     /// Program and arguments.
     pub(super) command: Vec<String>,
+    /// A file with variables for its environment, one `NAME=value` a line: what nobody is to see among the arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) variables: Option<PathBuf>,
     /// Components that must be ready before it is started.
     pub(super) after: Vec<String>,
     /// When it counts as ready.
@@ -96,7 +100,8 @@ impl Plan {
 impl Component {
     fn new(name: &str, after: &[&str], ready: Ready, command: &[&str]) -> Self {
         let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        Self { name: name.to_owned(), command: own(command), after: own(after), ready }
+        let (command, after) = (own(command), own(after));
+        Self { name: name.to_owned(), command, variables: None, after, ready }
     }
 
     /// Replaces the names of programs by their paths.
@@ -226,6 +231,7 @@ fn node(state: &State, addresses: Addresses) -> Vec<Component> {
             at(REGISTRY_PORT),
             &["docker-registry", "serve", &state.text("config/registry.yaml")],
         ),
+        s3_server(state, addresses),
         Component::new(
             "containerd",
             &[],
@@ -275,6 +281,22 @@ fn node(state: &State, addresses: Addresses) -> Vec<Component> {
             ],
         ),
     ]
+}
+
+fn s3_server(state: &State, addresses: Addresses) -> Component {
+    let command = [
+        "versitygw",
+        "--port",
+        &addresses.s3(),
+        // As others' S3 services do: without, each request would be a connection.
+        "--keep-alive",
+        "--quiet",
+        "posix",
+        &state.text(s3::DIRECTORY),
+    ];
+    let ready = Ready::Tcp(SocketAddr::from((addresses.node(), S3_PORT)));
+    let server = Component::new("s3", &[], ready, &command);
+    Component { variables: Some(state.path(s3::KEYS)), ..server }
 }
 
 #[cfg(test)]

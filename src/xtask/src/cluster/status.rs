@@ -14,7 +14,7 @@ use super::{
     control::Request,
     process::{self, Process, field},
     state::State,
-    tools::FAMILIES,
+    tools::needed,
     up::node_is_ready,
 };
 
@@ -57,22 +57,21 @@ fn describe(state: &State) -> anyhow::Result<String> {
     text.push('\n');
     let ready = if node_is_ready(&cluster) { "Ready" } else { "not ready" };
     writeln!(text, "node      {} at {}: {ready}", cluster.node_name, cluster.node_address)?;
-    let answers = cluster
-        .registry
-        .parse()
-        .is_ok_and(|address| TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok());
-    writeln!(
-        text,
-        "registry  {}: {}",
-        cluster.registry,
-        if answers { "answers" } else { "does not answer" }
-    )?;
+    writeln!(text, "registry  {}: {}", cluster.registry, answers(&cluster.registry))?;
+    writeln!(text, "s3        {}: {}", cluster.s3, answers(&record.index.s3()))?;
     writeln!(text, "host      {} as pods see it", cluster.host_address)?;
     writeln!(text, "logs      {}", state.path("logs").display())?;
     let versions: Vec<_> =
-        FAMILIES.iter().map(|family| format!("{} {}", family.name, family.version)).collect();
+        needed().map(|family| format!("{} {}", family.name, family.version)).collect();
     writeln!(text, "versions  {}", versions.join(", "))?;
     Ok(text)
+}
+
+fn answers(address: &str) -> &'static str {
+    let address = address.parse();
+    let connects = address
+        .is_ok_and(|address| TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok());
+    if connects { "answers" } else { "does not answer" }
 }
 
 fn row(text: &mut String, name: &str, state: &str, pid: Option<i32>, restarts: u32) -> fmt::Result {

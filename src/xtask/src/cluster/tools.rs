@@ -45,6 +45,8 @@ pub(super) struct Family {
     variables: &'static [(&'static str, &'static str)],
     /// What a cold build takes on two cores, in seconds, for people who wait for it.
     cold_seconds: u64,
+    /// No cluster needs it: it is built when a command asks for it by name.
+    on_demand: bool,
 }
 
 macro_rules! module {
@@ -54,7 +56,7 @@ macro_rules! module {
 }
 
 /// All of them, the quickest to build first.
-pub(super) static FAMILIES: [Family; 4] = [
+static FAMILIES: [Family; 6] = [
     Family {
         name: "etcd",
         version: "v3.6.16",
@@ -64,6 +66,29 @@ pub(super) static FAMILIES: [Family; 4] = [
         output: Some("etcd"),
         variables: &[],
         cold_seconds: 31,
+        on_demand: false,
+    },
+    Family {
+        name: "s5cmd",
+        version: "v2.3.0",
+        module: module!("s5cmd", "go.mod"),
+        sums: module!("s5cmd", "go.sum"),
+        packages: &["github.com/peak/s5cmd/v2"],
+        output: Some("s5cmd"),
+        variables: &[("github.com/peak/s5cmd/v2/version.Version", "v2.3.0")],
+        cold_seconds: 20,
+        on_demand: true,
+    },
+    Family {
+        name: "versitygw",
+        version: "v1.8.0",
+        module: module!("versitygw", "go.mod"),
+        sums: module!("versitygw", "go.sum"),
+        packages: &["github.com/versity/versitygw/cmd/versitygw"],
+        output: None,
+        variables: &[("main.Version", "v1.8.0")],
+        cold_seconds: 65,
+        on_demand: false,
     },
     Family {
         name: "containerd",
@@ -78,6 +103,7 @@ pub(super) static FAMILIES: [Family; 4] = [
         output: None,
         variables: &[("github.com/containerd/containerd/v2/version.Version", "v2.4.2")],
         cold_seconds: 68,
+        on_demand: false,
     },
     Family {
         name: "kubernetes",
@@ -105,6 +131,7 @@ pub(super) static FAMILIES: [Family; 4] = [
             ("k8s.io/client-go/pkg/version.gitTreeState", "clean"),
         ],
         cold_seconds: 418,
+        on_demand: false,
     },
     Family {
         name: "helm",
@@ -115,8 +142,14 @@ pub(super) static FAMILIES: [Family; 4] = [
         output: None,
         variables: &[("helm.sh/helm/v4/internal/version.version", "v4.3.1")],
         cold_seconds: 130,
+        on_demand: false,
     },
 ];
+
+/// Those that a cluster needs.
+pub(super) fn needed() -> impl Iterator<Item = &'static Family> {
+    FAMILIES.iter().filter(|family| !family.on_demand)
+}
 
 impl Family {
     fn link_flags(&self) -> String {
@@ -244,13 +277,17 @@ impl Tools {
         Self { cache, directories }
     }
 
-    /// The families that have to be built.
+    /// The families that a cluster needs and that have to be built.
     pub(super) fn missing(&self) -> Vec<&'static Family> {
-        self.directories
-            .iter()
+        self.needed()
             .filter(|(_, directory)| !directory.is_dir())
             .map(|(family, _)| *family)
             .collect()
+    }
+
+    /// What a cluster needs.
+    fn needed(&self) -> impl Iterator<Item = &(&'static Family, PathBuf)> {
+        self.directories.iter().filter(|(family, _)| !family.on_demand)
     }
 
     /// Builds what is missing.
@@ -268,13 +305,13 @@ impl Tools {
             progress.say(format!(
                 "{} of {} tool families are not in {}: building them takes up to {} on two cores, once",
                 missing.len(),
-                self.directories.len(),
+                self.needed().count(),
                 self.cache.display(),
                 spell(Duration::from_secs(seconds))
             ));
         }
         self.remove_unfinished()?;
-        for (family, directory) in &self.directories {
+        for (family, directory) in self.needed() {
             if !directory.is_dir() {
                 family.build(directory, progress)?;
             }
@@ -309,9 +346,9 @@ impl Tools {
         Ok(())
     }
 
-    /// Every program with its path.
+    /// Every program of a cluster with its path.
     pub(super) fn programs(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
-        self.directories.iter().flat_map(|(family, directory)| {
+        self.needed().flat_map(|(family, directory)| {
             family.programs().map(|program| (program, directory.join(program)))
         })
     }
@@ -351,9 +388,17 @@ mod tests {
             }
         }
         let names: Vec<_> = FAMILIES.iter().flat_map(Family::programs).collect();
-        for name in ["etcd", "ctr", "containerd-shim-runc-v2", "kubelet", "kubectl", "helm"] {
+        for name in ["etcd", "versitygw", "s5cmd", "ctr", "kubelet", "kubectl", "helm"] {
             assert!(names.contains(&name), "{name}");
         }
+    }
+
+    #[test]
+    fn what_no_cluster_needs_is_not_waited_for() {
+        let tools = Tools::locate(Path::new("/nowhere"), "go1.26.8");
+        let missing: Vec<_> = tools.missing().iter().map(|family| family.name).collect();
+        assert_eq!(missing, ["etcd", "versitygw", "containerd", "kubernetes", "helm"]);
+        assert!(tools.programs().all(|(program, _)| program != "s5cmd"));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use super::{
     plan::Plan,
     process::{Process, kill_all},
     progress::Progress,
+    s3,
     state::{Record, State, lock},
     supervisor::namespace::{INTERFACE, PRIVATE},
     tools::{self, Tools},
@@ -71,6 +72,7 @@ pub(crate) fn up(name: &str) -> anyhow::Result<Cluster> {
     };
     wait_for_components(&state, child, progress)?;
     wait_for_node(&cluster, progress)?;
+    s3::ensure(&state)?;
     if !has_busybox(&cluster.registry)? {
         crate::image::ensure_busybox(&cluster.registry).with_context(|| {
             format!("cannot put busybox into the registry {}", cluster.registry)
@@ -92,6 +94,7 @@ fn already(state: &State, tools: &Tools) -> Option<Cluster> {
         && report.good()
         && cable_is_in(state)
         && node_is_ready(&cluster)
+        && s3::has_bucket(state)
         && has_busybox(&cluster.registry).unwrap_or(false);
     well.then_some(cluster)
 }
@@ -181,6 +184,7 @@ fn prepare(
     state.keep(record)?;
     pki::ensure(state, record.index)?;
     pause::ensure(state)?;
+    s3::ensure(state)?;
     plan.keep(files)?;
     link_programs(state, tools)?;
     for directory in PRIVATE {

@@ -119,7 +119,7 @@ impl Component {
         self.phase = Phase::Waiting(begin + self.wait);
         let logs = state.join("logs");
         let log = open_log(&logs, &self.planned.name)?;
-        let pid = spawn(&self.planned.command, state, log)?;
+        let pid = spawn(&self.planned.command, self.planned.variables.as_deref(), state, log)?;
         self.phase = Phase::Running(Running {
             pid,
             since: begin,
@@ -184,7 +184,7 @@ impl Component {
             Ready::Command(command) => {
                 if running.probe.is_none() {
                     let log = open_log(&state.join("logs"), "probes").ok()?;
-                    running.probe = spawn(command, state, log).ok();
+                    running.probe = spawn(command, None, state, log).ok();
                 }
                 false
             }
@@ -239,8 +239,18 @@ fn signal(pid: Pid, signal: Signal) {
     let _zombie = kill_process(pid, signal);
 }
 
-fn spawn(command: &[String], state: &Path, log: File) -> anyhow::Result<Pid> {
+fn spawn(
+    command: &[String],
+    variables: Option<&Path>,
+    state: &Path,
+    log: File,
+) -> anyhow::Result<Pid> {
     let (program, arguments) = command.split_first().context("an empty command")?;
+    let variables = match variables {
+        Some(path) => fs::read_to_string(path)
+            .with_context(|| format!("cannot read its variables in {}", path.display()))?,
+        None => String::new(),
+    };
     let child = Command::new(program)
         .args(arguments)
         .env_clear()
@@ -249,6 +259,7 @@ fn spawn(command: &[String], state: &Path, log: File) -> anyhow::Result<Pid> {
         .env("TMPDIR", state.join("tmp"))
         // All of it is written in Go. Memory is what such a machine has, and processors what it lacks.
         .env("GOGC", "400")
+        .envs(variables.lines().filter_map(|line| line.split_once('=')))
         .current_dir(state)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
