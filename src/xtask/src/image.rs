@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let registry = if to_cluster { Some(cluster_registry(&arguments.destination)?) } else { named };
     let mut images = vec![own()?];
     if arguments.workloads || to_cluster {
-        images.extend([workloads::busybox()?, workloads::oddities()?]);
+        images.extend(workloads::all()?);
     }
     if let Some(directory) = &arguments.layout {
         let directory = oci::write_layout(directory, &images)?;
@@ -108,7 +108,7 @@ pub(crate) fn ensure_busybox(registry: &str) -> anyhow::Result<()> {
 
 /// Puts the images that tests and examples run into the registry.
 pub(crate) fn push_workloads(registry: &Registry) -> anyhow::Result<()> {
-    for image in [workloads::busybox()?, workloads::oddities()?] {
+    for image in workloads::all()? {
         push(registry, &image)?;
     }
     Ok(())
@@ -200,7 +200,8 @@ mod tests {
     #[test]
     fn it_runs_the_operator_as_a_user_with_no_rights() {
         let image = image_of(b"operator".to_vec(), b"starter".to_vec()).unwrap();
-        let config: serde_json::Value = serde_json::from_slice(&image.config.content).unwrap();
+        let config: serde_json::Value =
+            serde_json::from_slice(&image.config.as_ref().unwrap().content).unwrap();
         assert_eq!(
             config["config"],
             serde_json::json!({"User": "65532:65532", "Entrypoint": ["/docker-universe"]})

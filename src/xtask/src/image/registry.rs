@@ -14,7 +14,6 @@ use oci_client::{
     Client, Reference, RegistryOperation,
     client::{ClientConfig, ClientProtocol},
     errors::{OciDistributionError, OciErrorCode},
-    manifest::OCI_IMAGE_MEDIA_TYPE,
     secrets::RegistryAuth,
 };
 
@@ -89,13 +88,18 @@ impl Registry {
             return Ok(());
         }
         client.auth(reference, &auth, RegistryOperation::Push).await?;
-        for blob in image.blobs() {
-            if !client.blob_exists(reference, &blob.digest).await.unwrap_or(false) {
-                client.push_blob(reference, blob.content.clone(), &blob.digest).await?;
+        for part in image.parts() {
+            for blob in part.blobs() {
+                if !client.blob_exists(reference, &blob.digest).await.unwrap_or(false) {
+                    client.push_blob(reference, blob.content.clone(), &blob.digest).await?;
+                }
             }
+            let own = part.manifest.digest == image.manifest.digest;
+            let member = reference.clone_with_digest(part.manifest.digest.clone());
+            let name = if own { reference } else { &member };
+            let media_type = part.media_type.parse()?;
+            client.push_manifest_raw(name, part.manifest.content.clone(), media_type).await?;
         }
-        let media_type = OCI_IMAGE_MEDIA_TYPE.parse()?;
-        client.push_manifest_raw(reference, image.manifest.content.clone(), media_type).await?;
         Ok(())
     }
 

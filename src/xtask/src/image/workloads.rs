@@ -9,12 +9,12 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use oci_client::config::Config;
+use oci_client::config::{Architecture, Config, Os};
 
 use super::{
     binaries, elf,
     layer::{Layer, Tree},
-    oci::Image,
+    oci::{self, Image},
 };
 
 /// The tag of the busybox image: the version in Debian 12. Manifests and tests name it; a newer Debian's build goes by it as well.
@@ -22,6 +22,13 @@ const BUSYBOX_TAG: &str = "1.35";
 
 /// What Docker sets where an image says nothing else.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// All of them.
+pub(super) fn all() -> anyhow::Result<Vec<Image>> {
+    let mut images = vec![busybox()?, oddities()?];
+    images.extend(own_commands(&busybox_layer()?)?);
+    Ok(images)
+}
 
 /// A shell and the common commands, as `busybox:1.35` on Docker Hub has them.
 pub(super) fn busybox() -> anyhow::Result<Image> {
@@ -46,6 +53,59 @@ fn shell() -> Config {
         cmd: Some(vec!["sh".to_owned()]),
         ..Config::default()
     }
+}
+
+/// Busybox, and what it runs by itself, in each form that an image can say it.
+fn own_commands(busybox: &Layer) -> anyhow::Result<Vec<Image>> {
+    let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
+    let image = |name: &str, config: Config| {
+        let env = Some(vec![PATH.to_owned()]);
+        let config = Config { env, ..config };
+        Image::new(name, "1", vec![busybox.clone()], config, BTreeMap::new())
+    };
+    let both = Config {
+        entrypoint: words(&["/bin/echo", "from both:"]),
+        cmd: words(&["default words"]),
+        ..Config::default()
+    };
+    let entrypoint = words(&["/bin/echo", "from entrypoint"]);
+    let working_dir = Some("/srv".to_owned());
+    let user = Some("12345".to_owned());
+    let cmd = words(&["/bin/echo", "from cmd"]);
+    Ok(vec![
+        image("entrypoint", Config { entrypoint, ..Config::default() })?,
+        image("command", Config { cmd, ..Config::default() })?,
+        image("both", both.clone())?,
+        image("neither", Config::default())?,
+        image("user", Config { user, cmd: words(&["id", "-u"]), ..Config::default() })?,
+        image("workdir", Config { working_dir, cmd: words(&["pwd"]), ..Config::default() })?,
+        many(busybox, image("both", both)?)?,
+    ])
+}
+
+/// An index as a build for several platforms makes it: the first entry is for another platform, the second is no image at
+/// all but a statement about the third, and that one is ours.
+fn many(busybox: &Layer, ours: Image) -> anyhow::Result<Image> {
+    let part = |platform, layers, config| {
+        Image::of_platform("many", "1", platform, layers, config, BTreeMap::new())
+    };
+    let arm64 = oci::platform(Os::Linux, Architecture::ARM64);
+    let entrypoint = ["/bin/echo", "from another architecture"].map(str::to_owned).to_vec();
+    let config = Config { entrypoint: Some(entrypoint), ..Config::default() };
+    let another = part(&arm64, vec![busybox.clone()], config)?;
+    let unknown = || "unknown".to_owned();
+    let nowhere = oci::platform(Os::Other(unknown()), Architecture::Other(unknown()));
+    let statement = part(&nowhere, Vec::new(), Config::default())?;
+    let about = BTreeMap::from([
+        ("vnd.docker.reference.digest".to_owned(), ours.manifest.digest.clone()),
+        ("vnd.docker.reference.type".to_owned(), "attestation-manifest".to_owned()),
+    ]);
+    let members = vec![
+        (arm64, another, BTreeMap::new()),
+        (nowhere, statement, about),
+        (oci::amd64(), ours, BTreeMap::new()),
+    ];
+    Image::index("many", "1", members)
 }
 
 fn busybox_layer() -> anyhow::Result<Layer> {
@@ -130,6 +190,52 @@ fn run(command: &mut Command) -> anyhow::Result<Output> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn each_image_says_its_command_in_a_form_of_its_own() {
+        let busybox = Tree::default().file("/bin/busybox", 0o755, "program").layer().unwrap();
+        let images = own_commands(&busybox).unwrap();
+        let says = |image: &Image| {
+            let config = image.config.as_ref().unwrap();
+            let config: serde_json::Value = serde_json::from_slice(&config.content).unwrap();
+            (config["config"]["Entrypoint"].clone(), config["config"]["Cmd"].clone())
+        };
+        let none = serde_json::Value::Null;
+        let expected = [
+            ("entrypoint", json!(["/bin/echo", "from entrypoint"]), none.clone()),
+            ("command", none.clone(), json!(["/bin/echo", "from cmd"])),
+            ("both", json!(["/bin/echo", "from both:"]), json!(["default words"])),
+            ("neither", none.clone(), none.clone()),
+            ("user", none.clone(), json!(["id", "-u"])),
+            ("workdir", none.clone(), json!(["pwd"])),
+        ];
+        for (image, (name, entrypoint, command)) in images.iter().zip(expected) {
+            assert_eq!(image.name, name);
+            assert_eq!(says(image), (entrypoint, command), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_index_names_an_image_for_each_platform_and_a_statement() {
+        let busybox = Tree::default().file("/bin/busybox", 0o755, "program").layer().unwrap();
+        let images = own_commands(&busybox).unwrap();
+        let (many, both) = (images.last().unwrap(), &images[2]);
+        let index: serde_json::Value = serde_json::from_slice(&many.manifest.content).unwrap();
+        let digests: Vec<_> = many.members.iter().map(|part| &part.manifest.digest).collect();
+        let platforms = [("arm64", "linux"), ("unknown", "unknown"), ("amd64", "linux")];
+        for (number, (architecture, os)) in platforms.into_iter().enumerate() {
+            let entry = &index["manifests"][number];
+            let platform = json!({ "architecture": architecture, "os": os });
+            assert_eq!(
+                (&entry["platform"], &entry["digest"]),
+                (&platform, &json!(digests[number]))
+            );
+        }
+        assert_eq!(digests[2], &both.manifest.digest);
+        let annotations = &index["manifests"][1]["annotations"];
+        assert_eq!(annotations["vnd.docker.reference.digest"], json!(digests[2]));
+    }
 
     #[test]
     fn busybox_is_deterministic() {
