@@ -2,15 +2,19 @@
 //!
 //! Invariant: what [`parse`] returns can be acted upon as it is; everything else is a [`UsageError`].
 
-use std::{
-    ffi::{OsStr, OsString},
-    path::{Component, Path, PathBuf},
-    str::FromStr,
-    time::Duration,
-};
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use duj_protocol::flags;
 use nix::sys::signal::Signal;
+
+use values::{
+    control, exit_code, handshake, number, scratch_directory, signal, stream, written_stream,
+};
 
 /// What is printed for `--help` and after a wrong invocation.
 pub(crate) const USAGE: &str = "\
@@ -18,6 +22,8 @@ usage: starter run --scratch <directory> [--also-count <directory>]... [--disk-l
                    [--kill-sig <signal>] [--max-vacate-time <seconds>] [--record <file>]
                    [--control <directory> [--lease-duration <seconds>]]
                    [--threads <number>] [--given <name>[,<name>]...]
+                   [--input <file>] [--output <file>] [--error <file>] [--tell-left]
+                   [--handshake <directory> [--image-command] [--checkpoint-exit-code <number>]]
                    -- <executable> [arguments]
        starter install <file>";
 
@@ -55,10 +61,30 @@ pub(crate) struct Settings {
     pub(crate) threads: Option<u64>,
     /// Variables that the user gave, of those that are set only where the user did not.
     pub(crate) given: Vec<String>,
-    /// Name or path of the user's executable.
-    pub(crate) executable: OsString,
-    /// Its arguments, without itself.
-    pub(crate) arguments: Vec<OsString>,
+    /// The files of the command's streams.
+    pub(crate) streams: StreamSettings,
+    /// Where the program that transfers files waits for the end: absolute.
+    pub(crate) handshake: Option<PathBuf>,
+    /// Whether the command is the image's own. Then there is a [`Settings::handshake`].
+    pub(crate) image_command: bool,
+    /// The exit code of a command that is to be started again. With it there is a [`Settings::handshake`].
+    pub(crate) checkpoint_exit_code: Option<i32>,
+    /// Whether the record says what was left.
+    pub(crate) tell_left: bool,
+    /// The user's executable, by name or path, and its arguments; for the image's own command, which may have none,
+    /// what takes its CMD's place.
+    pub(crate) words: Vec<OsString>,
+}
+
+/// The files of the command's streams; what has none is the starter's own, and its input `/dev/null`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StreamSettings {
+    /// Absolute, or in the scratch directory.
+    pub(crate) input: Option<PathBuf>,
+    /// In the scratch directory.
+    pub(crate) output: Option<PathBuf>,
+    /// In the scratch directory; it may be the same file.
+    pub(crate) error: Option<PathBuf>,
 }
 
 /// Where the operator's files are, and what they are for.
@@ -129,6 +155,9 @@ fn parse_run(
     let mut directory = None;
     let mut lease_duration = None;
     let (mut threads, mut given) = (None, Vec::new());
+    let mut streams = StreamSettings::default();
+    let (mut handshake_directory, mut checkpoint_exit_code) = (None, None);
+    let (mut image_command, mut tell_left) = (false, false);
     loop {
         let flag = words.next().ok_or("'--' and the executable are missing")?;
         if flag == "--" {
@@ -154,10 +183,22 @@ fn parse_run(
             flags::GIVEN => {
                 given = value()?.to_string_lossy().split(',').map(str::to_owned).collect();
             }
+            flags::INPUT => streams.input = Some(stream(&name, value()?)?),
+            flags::OUTPUT => streams.output = Some(written_stream(&name, value()?)?),
+            flags::ERROR => streams.error = Some(written_stream(&name, value()?)?),
+            flags::HANDSHAKE => handshake_directory = Some(PathBuf::from(value()?)),
+            flags::IMAGE_COMMAND => image_command = true,
+            flags::CHECKPOINT_EXIT_CODE => {
+                checkpoint_exit_code = Some(exit_code(&name, &value()?)?);
+            }
+            flags::TELL_LEFT => tell_left = true,
             _ => return Err(format!("unknown flag '{name}' before '--'")),
         }
     }
-    let executable = words.next().ok_or("the executable after '--' is missing")?;
+    let words: Vec<_> = words.collect();
+    if words.is_empty() && !image_command {
+        return Err("the executable after '--' is missing".into());
+    }
     let scratch =
         scratch.ok_or_else(|| format!("flag '{}' with a directory is missing", flags::SCRATCH))?;
     Ok(Settings {
@@ -170,169 +211,17 @@ fn parse_run(
         control: control(directory, lease_duration, max_vacate_time)?,
         threads,
         given,
-        executable,
-        arguments: words.collect(),
+        streams,
+        handshake: handshake(
+            handshake_directory,
+            [
+                (flags::IMAGE_COMMAND, image_command),
+                (flags::CHECKPOINT_EXIT_CODE, checkpoint_exit_code.is_some()),
+            ],
+        )?,
+        image_command,
+        checkpoint_exit_code,
+        tell_left,
+        words,
     })
-}
-
-/// The scratch directory's parent is measured, so it must not be the root.
-fn scratch_directory(value: OsString) -> Result<PathBuf, String> {
-    let path = PathBuf::from(value);
-    let plain = path.components().skip(1).all(|part| matches!(part, Component::Normal(_)));
-    let below = path.parent().is_some_and(|parent| parent != Path::new("/"));
-    if path.is_absolute() && plain && below {
-        return Ok(path);
-    }
-    Err(format!(
-        "the scratch directory '{}' must be an absolute path without '..', at least two levels below '/'",
-        path.display()
-    ))
-}
-
-/// A lease that nobody can renew, or whose end a job could ignore, is a mistake and not a lease.
-fn control(
-    directory: Option<PathBuf>,
-    lease_duration: Option<Duration>,
-    max_vacate_time: Option<Duration>,
-) -> Result<Option<ControlSettings>, String> {
-    if lease_duration == Some(Duration::ZERO) {
-        return Err(format!("flag '{}' takes at least 1 second", flags::LEASE_DURATION));
-    }
-    for (name, given) in
-        [(flags::CONTROL, directory.is_some()), (flags::MAX_VACATE_TIME, max_vacate_time.is_some())]
-    {
-        if lease_duration.is_some() && !given {
-            return Err(format!("flag '{}' needs flag '{name}'", flags::LEASE_DURATION));
-        }
-    }
-    match directory {
-        Some(directory) if !directory.is_absolute() => {
-            Err(format!("the control directory '{}' must be an absolute path", directory.display()))
-        }
-        directory => Ok(directory.map(|directory| ControlSettings { directory, lease_duration })),
-    }
-}
-
-fn number(flag: &str, value: &OsStr) -> Result<u64, String> {
-    value.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
-        format!("flag '{flag}' takes a whole number, not '{}'", value.to_string_lossy())
-    })
-}
-
-/// Accepts what HTCondor accepts for `kill_sig`: `SIGTERM`, `TERM` and `15`.
-fn signal(value: &OsStr) -> Result<Signal, String> {
-    let text = value.to_string_lossy();
-    let by_number = text.parse::<i32>().ok().and_then(|number| Signal::try_from(number).ok());
-    by_number
-        .or_else(|| Signal::from_str(&text).ok())
-        .or_else(|| Signal::from_str(&format!("SIG{text}")).ok())
-        .ok_or_else(|| {
-            format!("unknown signal '{text}': write a name such as 'SIGTERM' or its number")
-        })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parsed(line: &str) -> Result<Invocation, UsageError> {
-        parse(line.split_whitespace().map(OsString::from))
-    }
-
-    #[test]
-    fn a_full_command_line_is_understood() {
-        let line = "run --scratch /scratch/work --also-count /tmp --also-count /var/tmp --disk-limit 5000 \
-                    --kill-sig SIGUSR1 --max-vacate-time 600 --record /r --control /c \
-                    --lease-duration 40 --threads 4 --given HOME,TF_NUM_THREADS -- sleep --scratch 3";
-        let expected = Settings {
-            scratch: "/scratch/work".into(),
-            also_counted: vec!["/tmp".into(), "/var/tmp".into()],
-            disk_limit: Some(5000),
-            kill_signal: Signal::SIGUSR1,
-            max_vacate_time: Some(Duration::from_mins(10)),
-            record: Some("/r".into()),
-            control: Some(ControlSettings {
-                directory: "/c".into(),
-                lease_duration: Some(Duration::from_secs(40)),
-            }),
-            threads: Some(4),
-            given: vec!["HOME".into(), "TF_NUM_THREADS".into()],
-            executable: "sleep".into(),
-            arguments: vec!["--scratch".into(), "3".into()],
-        };
-        assert_eq!(parsed(line), Ok(Invocation::Run(Box::new(expected))));
-    }
-
-    #[test]
-    fn the_rest_has_defaults() {
-        let Ok(Invocation::Run(settings)) = parsed("run --scratch /s/w -- /bin/true") else {
-            panic!("refused")
-        };
-        assert_eq!(settings.kill_signal, Signal::SIGTERM);
-        assert_eq!(
-            (settings.disk_limit, settings.max_vacate_time, settings.record),
-            (None, None, None)
-        );
-        assert_eq!((settings.control, settings.threads), (None, None));
-        assert!(settings.given.is_empty());
-    }
-
-    #[test]
-    fn signals_go_by_name_and_number() {
-        for name in ["SIGHUP", "HUP", "1"] {
-            assert_eq!(signal(OsStr::new(name)), Ok(Signal::SIGHUP), "{name}");
-        }
-        for name in ["", "0", "-1", "99", "SIGNONE", "sigterm"] {
-            assert!(signal(OsStr::new(name)).is_err(), "{name}");
-        }
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_refused() {
-        for (line, part) in [
-            ("", "subcommand is missing"),
-            ("walk", "'walk'"),
-            ("install", "'install' takes"),
-            ("install a b", "'install' takes"),
-            ("run", "are missing"),
-            ("run --scratch", "value of flag '--scratch'"),
-            ("run --scratch /s/w sleep", "unknown flag 'sleep'"),
-            ("run --scratch /s/w --", "executable after '--'"),
-            ("run -- sleep", "flag '--scratch'"),
-            ("run --scratch s/w -- sleep", "absolute"),
-            ("run --scratch /s -- sleep", "two levels"),
-            ("run --scratch /s/../w -- sleep", "'..'"),
-            ("run --scratch / -- sleep", "two levels"),
-            ("run --disk-limit -5 -- sleep", "not '-5'"),
-            ("run --max-vacate-time 1h -- sleep", "not '1h'"),
-            ("run --kill-sig SIGX -- sleep", "'SIGX'"),
-            ("run --scratch /s/w --control c -- sleep", "'c' must be an absolute path"),
-            (
-                "run --scratch /s/w --max-vacate-time 1 --lease-duration 5 -- sleep",
-                "'--lease-duration' needs flag '--control'",
-            ),
-            (
-                "run --scratch /s/w --control /c --lease-duration 5 -- sleep",
-                "'--lease-duration' needs flag '--max-vacate-time'",
-            ),
-            (
-                "run --scratch /s/w --max-vacate-time 1 --control /c --lease-duration 0 -- sleep",
-                "at least 1 second",
-            ),
-            ("run --lease-duration -1 -- sleep", "not '-1'"),
-            ("run --threads many -- sleep", "not 'many'"),
-        ] {
-            let error = parsed(line).unwrap_err();
-            assert!(error.message.contains(part), "'{line}' gave '{}'", error.message);
-        }
-    }
-
-    #[test]
-    fn the_record_is_known_wherever_the_error_is() {
-        for line in ["run --record /r --bad", "run --bad --record /r -- x", "run --record /r -- x"]
-        {
-            assert_eq!(parsed(line).unwrap_err().record, Some("/r".into()), "{line}");
-        }
-        assert_eq!(parsed("run --bad -- x --record /r").unwrap_err().record, None);
-    }
 }

@@ -1,13 +1,17 @@
 //! Starts the user's command.
 //!
 //! Invariant: the command finds what it would find under Docker without a terminal: a session of its own,
-//! every signal at its default and none blocked, the starter's own streams, limits and umask.
+//! every signal at its default and none blocked, the starter's own limits and umask, and its own streams where the user named
+//! no files.
 
 use std::{
     ffi::{CString, OsStr, OsString},
     io,
     mem::transmute,
-    os::unix::ffi::{OsStrExt, OsStringExt},
+    os::{
+        fd::{AsRawFd, OwnedFd, RawFd},
+        unix::ffi::{OsStrExt, OsStringExt},
+    },
     path::Path,
 };
 
@@ -19,13 +23,14 @@ use nix::{
     unistd::Pid,
 };
 
-/// Executes the file at `path`. `posix_spawn` and not the standard library's `Command`: that one hands a
+/// Executes the file at `path` with these words (its own name first), variables and files, of which each becomes the
+/// descriptors that stand with it. `posix_spawn` and not the standard library's `Command`: that one hands a
 /// file without `#!` to `/bin/sh`, and its child needs unsafe code to get a session.
 pub(crate) fn spawn(
     path: &Path,
-    name: &OsStr,
-    arguments: &[OsString],
-    environment: Vec<(OsString, OsString)>,
+    (name, arguments): (&OsStr, &[OsString]),
+    environment: &[(OsString, OsString)],
+    files: &[(OwnedFd, &'static [RawFd])],
 ) -> Result<Pid, Errno> {
     let mut words = vec![c_string(name.as_bytes())?];
     for argument in arguments {
@@ -33,12 +38,23 @@ pub(crate) fn spawn(
     }
     let mut variables = Vec::with_capacity(environment.len());
     for (name, value) in environment {
-        let mut variable = name.into_vec();
+        let mut variable = name.clone().into_vec();
         variable.push(b'=');
-        variable.extend(value.into_vec());
+        variable.extend(value.as_bytes());
         variables.push(c_string(variable)?);
     }
-    posix_spawn(path, &PosixSpawnFileActions::init()?, &attributes()?, &words, &variables)
+    posix_spawn(path, &actions(files)?, &attributes()?, &words, &variables)
+}
+
+/// The standard library sees to it that descriptors 0 to 2 are taken when a program begins, so no file has one of them.
+fn actions(files: &[(OwnedFd, &'static [RawFd])]) -> Result<PosixSpawnFileActions, Errno> {
+    let mut actions = PosixSpawnFileActions::init()?;
+    for (file, becomes) in files {
+        for descriptor in *becomes {
+            actions.add_dup2(file.as_raw_fd(), *descriptor)?;
+        }
+    }
+    Ok(actions)
 }
 
 fn attributes() -> Result<PosixSpawnAttr, Errno> {

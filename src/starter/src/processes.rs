@@ -28,6 +28,16 @@ pub(crate) enum End {
     Signalled(i32),
 }
 
+impl End {
+    /// The shells' exit code for it.
+    pub(crate) fn exit_code(self) -> i32 {
+        match self {
+            Self::Exited(code) => code,
+            Self::Signalled(signal) => 128 + signal,
+        }
+    }
+}
+
 /// Whether this process is the first of its pid namespace.
 pub(crate) fn is_init() -> bool {
     getpid().as_raw() == 1

@@ -53,8 +53,8 @@ pub(crate) fn ads(variables: &[(OsString, OsString)]) -> Vec<(&'static str, OsSt
     ads.collect()
 }
 
-/// A directory that is there is kept with its mode: it may be a volume of its own.
-fn make(directory: &Path, mode: u32) -> io::Result<()> {
+/// Makes a directory. One that is there is kept with its mode: it may be a volume of its own.
+pub(crate) fn make(directory: &Path, mode: u32) -> io::Result<()> {
     match DirBuilder::new().mode(mode).create(directory) {
         Ok(()) => {
             // The umask took its part. What the volume hands down stays: with a pod's `fsGroup` new files get that group.

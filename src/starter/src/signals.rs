@@ -3,7 +3,11 @@
 //! Invariant: all signals are blocked and read from one descriptor, so none interrupts anything and none is
 //! lost between two looks. Only a signal from outside the pod counts as a request to stop.
 
-use std::{io, os::fd::AsFd, time::Duration};
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    time::Duration,
+};
 
 use nix::{
     errno::Errno,
@@ -61,12 +65,14 @@ impl Signals {
         Some(answer(number, sender(&info, is_init())))
     }
 
-    /// Waits until a signal arrives, at most for `time`.
-    pub(crate) fn wait(&self, time: Duration) {
+    /// Waits until a signal arrives or one of the logs can take more, at most for `time`.
+    pub(crate) fn wait<'a>(&self, time: Duration, logs: impl Iterator<Item = BorrowedFd<'a>>) {
         // A fraction of a millisecond must not become zero, or the loop would spin until it is over.
         let milliseconds = i32::try_from(time.as_millis() + 1).unwrap_or(i32::MAX);
         let timeout = PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], timeout) {
+        let mut awaited = vec![PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        awaited.extend(logs.map(|log| PollFd::new(log, PollFlags::POLLOUT)));
+        match poll(&mut awaited, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => {
                 // Only for lack of kernel memory; polling at a human pace is better than ending the job.
@@ -79,10 +85,12 @@ impl Signals {
 
 /// The kernel sets the pid of a sender that has none here to 0. Only the codes of `kill` and `tgkill` are
 /// trusted: with `sigqueue` a process writes what it likes. Outside of a pid namespace everybody has a pid,
-/// so a starter that is not PID 1 takes every sender for one from outside.
+/// so a starter that is not PID 1 takes every sender for one from outside, except itself: a write to a log that
+/// nobody reads any more is a SIGPIPE.
 fn sender(info: &siginfo, is_init: bool) -> Sender {
     match info.ssi_code {
         SI_KERNEL => Sender::Kernel,
+        _ if info.ssi_pid == std::process::id() => Sender::Inside,
         SI_USER | SI_TKILL if info.ssi_pid == 0 || !is_init => Sender::Outside,
         _ => Sender::Inside,
     }

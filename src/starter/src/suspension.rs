@@ -40,6 +40,11 @@ impl Suspension {
         Self { reach, since: None, past: Duration::ZERO, count: 0, check: None }
     }
 
+    /// The job's command was started again.
+    pub(crate) fn reach(&mut self, reach: Reach) {
+        self.reach = reach;
+    }
+
     /// Whether the job is suspended.
     pub(crate) fn is_on(&self) -> bool {
         self.since.is_some()
