@@ -16,6 +16,18 @@ mod reality;
 #[path = "node/world.rs"]
 mod world;
 
+#[path = "node/web.rs"]
+mod web;
+
+#[path = "node/volumes.rs"]
+mod volumes;
+
+#[path = "node/objects.rs"]
+mod objects;
+
+#[path = "node/outside.rs"]
+mod outside;
+
 #[path = "node/judged.rs"]
 mod judged;
 

@@ -1,7 +1,7 @@
 //! Images that cannot be had: at once or after patience the job is held with the registry's own words, and mended it runs.
 
 use crate::{
-    registries::{Front, PASSWORD, Private, USER, address},
+    registries::{Front, PASSWORD, Private, Tokens, USER, address},
     world::{World, event_numbers, image},
 };
 use duj_api::status::{Hold, ProcStatus};
@@ -139,6 +139,23 @@ async fn a_private_image_needs_the_right_login() {
         assert_eq!((record.exit_code, record.num_job_starts, record.num_holds), (Some(0), 2, 1));
         assert_eq!(world.output(name).await, "hello\n");
     }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_registry_gives_a_token_to_whom_it_knows() {
+    let world = World::new("tokens").await;
+    let _registry = Tokens::start(5005).await;
+    let image = format!("{}/busybox:1.35", address(5005));
+    login(&world, "right", &address(5005), PASSWORD).await;
+    let mut known = greets(&image);
+    known["imagePullSecrets"] = json!([{ "name": "right" }]);
+    world.submit("known", known).await;
+    world.submit("unknown", greets(&image)).await;
+    let record = world.wait_for("known", ProcStatus::Completed).await;
+    assert_eq!((record.exit_code, record.num_holds), (Some(0), 0));
+    let hold = held(&world, "unknown").await;
+    assert!(hold.reason.contains("401 Unauthorized"), "{hold:?}");
     world.end().await;
 }
 

@@ -1,18 +1,18 @@
 //! What a job finds in its pod, and what the cluster knows of it.
 
-use crate::world::{World, event_numbers, script};
+use crate::{
+    volumes::Volume,
+    world::{World, event_numbers, script},
+};
 use duj_api::{
     DockerUniverseJob, names,
     status::{ProcRecord, ProcStatus},
 };
 use duj_protocol::Record;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret};
-use kube::{
-    Api, ResourceExt,
-    api::{DeleteParams, PostParams},
-};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use kube::{ResourceExt, api::PostParams};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::collections::BTreeMap;
 
 /// Submits a job that succeeds, and returns what it wrote.
 async fn run(world: &World, name: &str, spec: Value) -> String {
@@ -269,43 +269,21 @@ async fn config_maps_and_secrets_are_mounted() {
 #[tokio::test]
 async fn a_claim_keeps_what_jobs_write() {
     let world = World::new("claim").await;
-    // The node shares this machine's files, so a directory here can be its disk.
-    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(&world.namespace);
-    fs::create_dir_all(&directory).unwrap();
-    fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
-    let volume = json!({
-        "metadata": { "name": world.namespace },
-        "spec": {
-            "capacity": { "storage": "1Mi" }, "accessModes": ["ReadWriteOnce"], "storageClassName": "",
-            "hostPath": { "path": directory }, "claimRef": { "namespace": world.namespace, "name": "kept" },
-        },
-    });
-    let volumes: Api<PersistentVolume> = Api::all(world.client.clone());
-    volumes.create(&PostParams::default(), &serde_json::from_value(volume).unwrap()).await.unwrap();
-    world.create::<PersistentVolumeClaim>(json!({
-        "metadata": { "name": "kept" },
-        "spec": {
-            "accessModes": ["ReadWriteOnce"], "storageClassName": "", "volumeName": world.namespace,
-            "resources": { "requests": { "storage": "1Mi" } },
-        },
-    }))
-    .await;
+    let volume = Volume::writable(&world, "kept").await;
     let mounts = |sub_path: &str| {
         json!({
             "volumes": [{ "name": "kept", "persistentVolumeClaim": { "claimName": "kept" } }],
             "volumeMounts": [{ "name": "kept", "mountPath": "/kept", "subPath": sub_path }],
         })
     };
-    fs::create_dir(directory.join("results")).unwrap();
-    fs::set_permissions(directory.join("results"), fs::Permissions::from_mode(0o777)).unwrap();
+    volume.make_directory("results");
     run(&world, "writes", script("echo result >/kept/file", mounts("results"))).await;
-    assert_eq!(fs::read_to_string(directory.join("results/file")).unwrap(), "result\n");
+    assert_eq!(volume.text("results/file").as_deref(), Some("result\n"));
     assert_eq!(
         run(&world, "reads", script("cat /kept/results/file", mounts("."))).await,
         "result\n"
     );
-    volumes.delete(&world.namespace, &DeleteParams::default()).await.unwrap();
-    fs::remove_dir_all(directory).unwrap();
+    volume.end().await;
     world.end().await;
 }
 

@@ -126,6 +126,74 @@ impl Drop for Front {
     }
 }
 
+/// What stands in front of the cluster's registry as the large registries do it: who comes without a token is sent for one,
+/// and gets it for [`USER`] and [`PASSWORD`].
+pub(crate) struct Tokens {
+    task: JoinHandle<()>,
+}
+
+/// [`USER`] and [`PASSWORD`] in base64, as a header has them.
+const BASIC: &str = "Basic dXNlcjpzZWNyZXQ=";
+/// The one token.
+const BEARER: &str = "Bearer a-token";
+
+impl Tokens {
+    /// Waits for clients.
+    pub(crate) async fn start(port: u16) -> Self {
+        let listener = TcpListener::bind(address(port)).await.expect("the port is free");
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    // A client that goes away is none of the test's business.
+                    let _ = token_or_image(client, port).await;
+                });
+            }
+        });
+        Self { task }
+    }
+}
+
+impl Drop for Tokens {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn token_or_image(mut client: TcpStream, port: u16) -> std::io::Result<()> {
+    let mut request = Vec::new();
+    let ended = |request: &[u8]| request.windows(4).any(|four| four == b"\r\n\r\n");
+    while !ended(&request) && client.read_buf(&mut request).await? > 0 {}
+    let head = String::from_utf8_lossy(&request).into_owned();
+    let shows = |what: &str| {
+        let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+        lines.any(|(name, value)| name.eq_ignore_ascii_case("authorization") && value == what)
+    };
+    if shows(BEARER) {
+        let mut server = TcpStream::connect(registry()).await?;
+        server.write_all(&request).await?;
+        return copy_bidirectional(&mut client, &mut server).await.map(|_| ());
+    }
+    let (status, more, body) = if head.starts_with("GET /token") && shows(BASIC) {
+        ("200 OK", String::new(), r#"{"token":"a-token"}"#)
+    } else if head.starts_with("GET /token") {
+        ("401 Unauthorized", String::new(), "")
+    } else if head.starts_with("POST /token") {
+        // Not every registry knows that way; clients then ask with a GET.
+        ("404 Not Found", String::new(), "")
+    } else {
+        let realm = format!("Bearer realm=\"http://{}/token\",service=\"test\"", address(port));
+        ("401 Unauthorized", format!("WWW-Authenticate: {realm}\r\n"), "")
+    };
+    let answer = format!(
+        "HTTP/1.1 {status}\r\n{more}Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    client.write_all(answer.as_bytes()).await?;
+    client.shutdown().await?;
+    // The rest of a body has to be read, or the answer is lost with it.
+    tokio::io::copy(&mut client, &mut tokio::io::sink()).await.map(|_| ())
+}
+
 async fn refuse(mut client: TcpStream, status: &str) -> std::io::Result<()> {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") && client.read_buf(&mut request).await? > 0 {}
