@@ -52,6 +52,24 @@ mod registries;
 #[path = "node/images.rs"]
 mod images;
 
+#[path = "node/streams.rs"]
+mod streams;
+
+#[path = "node/own_command.rs"]
+mod own_command;
+
+#[path = "node/files_in.rs"]
+mod files_in;
+
+#[path = "node/files_out.rs"]
+mod files_out;
+
+#[path = "node/outputs_kept.rs"]
+mod outputs_kept;
+
+#[path = "node/checkpoints.rs"]
+mod checkpoints;
+
 #[path = "node/pod.rs"]
 mod pod;
 

@@ -228,7 +228,9 @@ impl World {
     /// What the job's container wrote.
     pub async fn output(&self, job: &str) -> String {
         let pod = self.pod(job).await.name_any();
-        self.api::<Pod>().logs(&pod, &kube::api::LogParams::default()).await.unwrap_or_default()
+        let parameters =
+            kube::api::LogParams { container: Some("job".into()), ..Default::default() };
+        self.api::<Pod>().logs(&pod, &parameters).await.unwrap_or_default()
     }
 
     /// Gives a command (`hold`, `release`, `remove`) and waits for its answer.

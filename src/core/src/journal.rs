@@ -31,6 +31,8 @@ pub(crate) struct Journal {
     alias: String,
     /// New events, in order.
     pub(crate) events: Vec<Event>,
+    /// What else people are told: warnings that are no events of the log, each a word and a line.
+    pub(crate) warnings: Vec<(&'static str, String)>,
     /// How many of them have had the job's attributes told after them, where somebody wants that.
     informed: usize,
 }
@@ -41,6 +43,7 @@ impl Journal {
             cluster: u32::try_from(cluster_id).unwrap_or(u32::MAX),
             alias,
             events: Vec::new(),
+            warnings: Vec::new(),
             informed: 0,
         }
     }

@@ -31,7 +31,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 
-pub(crate) use self::{control::Change, down::down, up::up};
+pub(crate) use self::{control::Change, down::down, s3::Keys, up::up};
 use self::{
     control::{Condition, Request},
     state::State,
@@ -141,6 +141,16 @@ impl Cluster {
             node_name: state.node_name(),
             state: state.dir.clone(),
         }
+    }
+
+    /// Who a client of the S3 server says it is.
+    pub(crate) fn s3_keys(&self) -> anyhow::Result<s3::Keys> {
+        s3::Keys::read(&self.state)
+    }
+
+    /// Puts an object into the S3 server's bucket `jobs`.
+    pub(crate) fn put_object(&self, key: &str, content: &str) -> anyhow::Result<()> {
+        s3::put(&self.state, key, content)
     }
 
     /// A command that works on this cluster, such as `kubectl`, with `KUBECONFIG` and `PATH` set.

@@ -58,6 +58,27 @@ const SCENES: &[(&str, &[Step])] = &[
         &[step("config.yaml", "config", "Completed", &[("/exitCode", 0)])],
     ),
     (
+        "a script, its parameters and its input",
+        &[step("script.yaml", "script", "Completed", &[("/exitCode", 0)])],
+    ),
+    (
+        "the image's own command",
+        &[step("own-command.yaml", "own-command", "Completed", &[("/exitCode", 0)])],
+    ),
+    ("files from S3 and to S3", &[step("s3.yaml", "s3", "Completed", &[("/exitCode", 0)])]),
+    (
+        "checkpoints: evicted, and not begun anew",
+        &[
+            step("checkpoint.yaml", "checkpoint", "Running", &[]),
+            step(
+                "checkpoint-vacate.yaml",
+                "checkpoint",
+                "Completed",
+                &[("/exitCode", 0), ("/numVacates", 1), ("/numJobStarts", 2)],
+            ),
+        ],
+    ),
+    (
         "an exit code of its own",
         &[step("exit-one.yaml", "exit-one", "Completed", &[("/exitCode", 1)])],
     ),
@@ -203,6 +224,31 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 pub(crate) struct Stage {
     kubectl: Kubectl,
     registry: String,
+    /// The cluster's own S3 server; somebody else's cluster has none that is known.
+    objects: Option<Objects>,
+}
+
+/// What stands in the examples for a service of one's own, and what it is here.
+struct Objects {
+    endpoint: String,
+    keys: cluster::Keys,
+}
+
+impl Objects {
+    const ENDPOINT: &str = "http://s3.example.org:7070";
+
+    fn of(cluster: &cluster::Cluster) -> anyhow::Result<Self> {
+        cluster.put_object("in/words.txt", "two\none\ntwo\n")?;
+        Ok(Self { endpoint: cluster.s3.clone(), keys: cluster.s3_keys()? })
+    }
+
+    fn named_in(&self, manifest: &str) -> String {
+        let keys = &self.keys;
+        let manifest = manifest.replace(Self::ENDPOINT, &self.endpoint);
+        let manifest =
+            manifest.replace("_KEY_ID: access-key", &format!("_KEY_ID: {}", keys.access));
+        manifest.replace("_ACCESS_KEY: secret-key", &format!("_ACCESS_KEY: {}", keys.secret))
+    }
 }
 
 impl Stage {
@@ -215,7 +261,7 @@ impl Stage {
                 "--kubeconfig",
                 &cluster.kubeconfig.to_string_lossy(),
             ])?;
-            return Ok(Self::on(&cluster));
+            return Self::on(&cluster);
         };
         let registry = arguments.registry.clone().context("--registry is missing")?;
         let kubeconfig_text = kubeconfig.to_string_lossy();
@@ -225,15 +271,16 @@ impl Stage {
         }
         image::push_workloads(&image::Registry::new(&registry, arguments.insecure)?)?;
         deploy::with(&words)?;
-        Ok(Self { kubectl: Kubectl::new(None, kubeconfig), registry })
+        Ok(Self { kubectl: Kubectl::new(None, kubeconfig), registry, objects: None })
     }
 
     /// The stage of a cluster where the operator is installed.
-    pub(crate) fn on(cluster: &cluster::Cluster) -> Self {
-        Self {
+    pub(crate) fn on(cluster: &cluster::Cluster) -> anyhow::Result<Self> {
+        Ok(Self {
             kubectl: Kubectl::new(Some(&cluster.bin), &cluster.kubeconfig),
             registry: cluster.registry.clone(),
-        }
+            objects: Some(Objects::of(cluster)?),
+        })
     }
 
     /// Plays every scene in a fresh namespace.
@@ -278,7 +325,12 @@ impl Stage {
         let path = crate::repository().join("examples").join(step.file);
         let text =
             fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        if self.objects.is_none() && text.contains("s3.example.org") {
+            println!("examples/{} needs an S3 service and is left out", step.file);
+            return Ok(());
+        }
         let manifest = text.replace("image: ", &format!("image: {}/", self.registry));
+        let manifest = self.objects.as_ref().map_or(manifest.clone(), |o| o.named_in(&manifest));
         // Commands are given once, under a name that the server makes up.
         let verb = if text.contains("generateName") { "create" } else { "apply" };
         println!("$ kubectl {verb} -f examples/{}   (images from {})", step.file, self.registry);

@@ -50,7 +50,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         target.kubeconfig.to_string_lossy()
     );
     let chart = crate::repository().join("charts").join(RELEASE);
-    let helm = helm_arguments(&chart, arguments, &published.reference_by_digest);
+    let own = format!("image.reference={}", published.reference_by_digest);
+    let plain = target.plain_http.join(",");
+    let plain = (!plain.is_empty()).then(|| format!("registries.plainHttp={{{plain}}}"));
+    let sets: Vec<String> = [own].into_iter().chain(plain).collect();
+    let helm = helm_arguments(&chart, arguments, &sets);
     let status = target.command(&target.helm).args(helm).status().context("cannot start helm")?;
     if !status.success() {
         target.describe(&arguments.namespace);
@@ -82,6 +86,8 @@ struct Target {
     registry: Registry,
     helm: PathBuf,
     kubectl: PathBuf,
+    /// Registries that jobs' images come from and that speak plain HTTP.
+    plain_http: Vec<String>,
 }
 
 impl Target {
@@ -105,8 +111,15 @@ impl Target {
             ),
         };
         let bin = cluster.as_ref().map(|cluster| cluster.bin.as_path());
+        let hosts = cluster.as_ref().filter(|_| Some(kubeconfig) == own).map(|cluster| {
+            let host = &cluster.host_address;
+            (5001..5010).map(move |port| format!("{host}:{port}"))
+        });
+        let plain_http = registry.plain_http_host().into_iter().map(str::to_owned);
+        let plain_http = plain_http.chain(hosts.into_iter().flatten()).collect();
         Ok(Self {
             registry,
+            plain_http,
             helm: tool("helm", bin)?,
             kubectl: tool("kubectl", bin)?,
             kubeconfig: kubeconfig.to_owned(),
@@ -149,7 +162,7 @@ impl Target {
     }
 }
 
-fn helm_arguments(chart: &Path, arguments: &Arguments, image: &str) -> Vec<OsString> {
+fn helm_arguments(chart: &Path, arguments: &Arguments, own: &[String]) -> Vec<OsString> {
     let mut words: Vec<OsString> = vec!["upgrade".into(), "--install".into(), RELEASE.into()];
     words.push(chart.into());
     words.extend([
@@ -162,8 +175,7 @@ fn helm_arguments(chart: &Path, arguments: &Arguments, image: &str) -> Vec<OsStr
         words.extend(["--values".into(), file.into()]);
     }
     // In front of the user's own, so that another image can be tried on purpose (--set-string would win over every --set).
-    words.extend(["--set".into(), format!("image.reference={image}").into()]);
-    for set in &arguments.sets {
+    for set in own.iter().chain(&arguments.sets) {
         words.extend(["--set".into(), set.into()]);
     }
     words
@@ -193,7 +205,8 @@ mod tests {
 
     fn helm(words: &[&str]) -> Vec<String> {
         let line = CommandLine::parse_from([&["deploy"][..], words].concat());
-        helm_arguments(Path::new("/chart"), &line.arguments, "r/docker-universe@sha256:1")
+        let own = ["image.reference=r/docker-universe@sha256:1".to_owned()];
+        helm_arguments(Path::new("/chart"), &line.arguments, &own)
             .into_iter()
             .map(|word| word.into_string().unwrap())
             .collect()

@@ -29,7 +29,14 @@ pub(crate) struct Arguments {
 }
 
 /// Values of the chart that make waiting short.
-const QUICK: [&str; 4] = ["--set", "imagePatienceSeconds=20", "--set", "defaults.memory=64Mi"];
+const QUICK: [&str; 6] = [
+    "--set",
+    "imagePatienceSeconds=20",
+    "--set",
+    "transfer.patienceSeconds=12",
+    "--set",
+    "defaults.memory=64Mi",
+];
 
 /// Scenarios at the same time: they mostly wait for the node.
 const SCENARIOS_AT_ONCE: &str = "--test-threads=8";
@@ -106,7 +113,7 @@ fn with_cluster(steps: &mut Steps, arguments: &Arguments) -> anyhow::Result<()> 
     let real = "docker-universe/real-node";
     steps.run("scenarios on the real node", || scenarios(real, "node", SCENARIOS_AT_ONCE))?;
     if only.is_none() {
-        steps.run("examples", || demo::Stage::on(&cluster).play())?;
+        steps.run("examples", || demo::Stage::on(&cluster)?.play())?;
         steps.run("chaos, the short form", || chaos::short(&cluster))?;
     }
     steps.run("the starter copied by an init container", || {

@@ -1,6 +1,6 @@
 //! The events of the log once more as Kubernetes Events, for `kubectl describe`.
 //!
-//! Invariant: best effort, bounded, and never more than the log says.
+//! Invariant: best effort and bounded.
 
 use super::Journal;
 use crate::{
@@ -27,7 +27,16 @@ impl Journal {
             !matches!(event.body, Body::Execute { .. }) || !ended(place)
         };
         let events = self.events.iter().enumerate().filter(told);
-        events.filter_map(|(_, event)| mirror(&event.body)).take(MOST_TOLD).collect()
+        let warnings = self.warnings.iter().map(|(reason, note)| Effect::Event {
+            warning: true,
+            reason,
+            note: note.clone(),
+        });
+        events
+            .filter_map(|(_, event)| mirror(&event.body))
+            .chain(warnings)
+            .take(MOST_TOLD)
+            .collect()
     }
 }
 

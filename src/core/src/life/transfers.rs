@@ -144,6 +144,15 @@ impl Proc<'_> {
     pub(super) fn note_left(&mut self, end: &End) {
         let left = end.record.as_ref().and_then(|record| record.left.as_ref());
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        if let Some(left) = left {
+            let names = left.names.join("', '");
+            let more = if left.files > left.names.len() as u64 { ", ..." } else { "" };
+            let note = format!(
+                "job {}.{} left {} files of {} bytes in its scratch directory, which had nowhere to go and are lost: '{names}'{more}; an outputDestination keeps them",
+                self.cluster_id, self.id, left.files, left.bytes
+            );
+            self.journal.warnings.push(("FilesLeft", Line::new(&note).as_str().to_owned()));
+        }
         self.record.left = left.map(|left| LeftFiles {
             files: number(left.files),
             bytes: number(left.bytes),

@@ -88,6 +88,13 @@ pub(super) fn ensure(state: &State) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Puts an object into the bucket of the cluster with this state directory.
+pub(super) fn put(state: &Path, key: &str, content: &str) -> anyhow::Result<()> {
+    let path = state.join(DIRECTORY).join(BUCKET).join(key);
+    fs::create_dir_all(path.parent().unwrap_or(&path))?;
+    fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Whether the bucket is there; people may delete what they like.
 pub(super) fn has_bucket(state: &State) -> bool {
     state.path(DIRECTORY).join(BUCKET).is_dir()

@@ -42,6 +42,11 @@ pub(crate) struct Published {
 }
 
 impl Registry {
+    /// Its `host:port`, where it speaks plain HTTP.
+    pub(crate) fn plain_http_host(&self) -> Option<&str> {
+        self.plain_http.then(|| self.name.split('/').next()).flatten()
+    }
+
     /// A registry with TLS, or in plain HTTP where that is asked for; on this machine's loopback it always is, as with Docker.
     pub(crate) fn new(name: &str, insecure: bool) -> anyhow::Result<Self> {
         ensure!(
