@@ -5,7 +5,7 @@ use std::{
     io::Read,
     os::unix::{fs::PermissionsExt, process::ExitStatusExt},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
     time::{Duration, Instant},
@@ -39,7 +39,8 @@ pub(crate) struct Running {
     child: Child,
     place: Place,
     record: PathBuf,
-    stdout: Receiver<String>,
+    /// Absent where the test reads it itself.
+    stdout: Option<Receiver<String>>,
     stderr: Receiver<String>,
 }
 
@@ -120,8 +121,21 @@ impl Job {
         path.to_str().unwrap().to_owned()
     }
 
+    /// With a flag of `run` that has no value.
+    pub(crate) fn switch(mut self, name: &str) -> Self {
+        self.flags.push(name.to_owned());
+        self
+    }
+
     /// Starts the starter with a command.
     pub(crate) fn start(&self, place: Place, command: &[&str]) -> Running {
+        let (mut running, stdout) = self.start_unread(place, command);
+        running.stdout = Some(collect(stdout));
+        running
+    }
+
+    /// The same with a standard output that the caller reads, or does not.
+    pub(crate) fn start_unread(&self, place: Place, command: &[&str]) -> (Running, ChildStdout) {
         let starter = env!("CARGO_BIN_EXE_starter");
         let mut process = match place {
             Place::Plain => Command::new(starter),
@@ -136,9 +150,9 @@ impl Job {
         process.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let streams = process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = streams.spawn().unwrap();
-        let stdout = collect(child.stdout.take().unwrap());
+        let stdout = child.stdout.take().unwrap();
         let stderr = collect(child.stderr.take().unwrap());
-        Running { child, place, record: self.record(), stdout, stderr }
+        (Running { child, place, record: self.record(), stdout: None, stderr }, stdout)
     }
 
     /// Starts the starter and waits for its end.
@@ -204,7 +218,8 @@ impl Running {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
-        let stdout = self.stdout.recv_timeout(PATIENCE).unwrap();
+        let stdout = self.stdout.take().map(|stdout| stdout.recv_timeout(PATIENCE).unwrap());
+        let stdout = stdout.unwrap_or_default();
         let stderr = self.stderr.recv_timeout(PATIENCE).unwrap();
         let text = fs::read_to_string(&self.record).unwrap_or_default();
         assert!(text.len() <= Record::MAX_BYTES, "{} bytes", text.len());

@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is test code")]
 
+mod checkpoint;
 mod control;
 mod ends;
+mod handshake;
 mod job;
+mod left;
 mod signals;
+mod streams;
