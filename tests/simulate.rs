@@ -15,6 +15,8 @@ mod chance;
 mod connection;
 #[path = "simulate/controllers.rs"]
 mod controllers;
+#[path = "simulate/ending.rs"]
+mod ending;
 #[path = "simulate/faults.rs"]
 mod faults;
 #[path = "simulate/kubelet.rs"]

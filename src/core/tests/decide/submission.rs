@@ -95,6 +95,27 @@ fn a_short_job_costs_three_writes() {
 }
 
 #[test]
+fn the_start_of_a_run_waits_longer_on_a_node_that_is_slow_to_tell() {
+    // Seconds between the start and the sight of it; seconds until it is told.
+    for (late, told) in [(0, 5), (1, 5), (3, 9), (6, 15), (60, 20)] {
+        let mut play = Play::of_a_plain_job();
+        play.scene("submitted");
+        play.pod().bind();
+        play.scene("bound");
+        play.pod().run();
+        play.wait(late);
+        let seen = play.now;
+        let decision = play.decide().unwrap();
+        assert!(decision.deferred, "{late} s late");
+        assert_eq!(
+            decision.wake.map(|wake| (wake - seen).get_seconds()),
+            Some(told),
+            "{late} s late"
+        );
+    }
+}
+
+#[test]
 fn an_operator_that_lost_the_answer_finds_its_pod() {
     let mut play = Play::of_a_plain_job();
     play.operator.look(&play.server);
