@@ -4,6 +4,7 @@
 
 mod node;
 mod starter;
+mod transfer;
 
 use clap::Subcommand;
 
@@ -18,6 +19,8 @@ pub(crate) struct Arguments {
 enum What {
     /// Jobs of `true` against bare pods of `true` on the real node; API writes; the starter; the operator's memory
     Node(node::Arguments),
+    /// Files in and out of S3, beside s5cmd: rate and memory
+    Transfer(transfer::Arguments),
     /// Print the monotonic clock: what a started command does to say when it was started
     #[command(hide = true)]
     Clock,
@@ -27,6 +30,7 @@ enum What {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.what {
         What::Node(arguments) => node::run(arguments),
+        What::Transfer(arguments) => transfer::run(arguments),
         What::Clock => {
             println!("{}", starter::monotonic_nanoseconds());
             Ok(())

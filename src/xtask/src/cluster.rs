@@ -31,7 +31,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 
-pub(crate) use self::{control::Change, down::down, s3::Keys, up::up};
+pub(crate) use self::{control::Change, down::down, s3::Keys as S3Keys, up::up};
 use self::{
     control::{Condition, Request},
     state::State,
@@ -225,7 +225,7 @@ pub(crate) fn helm() -> anyhow::Result<PathBuf> {
 }
 
 /// A program that is built when it is asked for; its tool family has its name.
-fn tool(name: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn tool(name: &str) -> anyhow::Result<PathBuf> {
     let tools = machine::check(&tools::cache()?)?;
     Ok(tools.ensure_family(name, progress::Progress::begin())?.join(name))
 }

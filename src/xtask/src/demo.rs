@@ -231,7 +231,7 @@ pub(crate) struct Stage {
 /// What stands in the examples for a service of one's own, and what it is here.
 struct Objects {
     endpoint: String,
-    keys: cluster::Keys,
+    keys: cluster::S3Keys,
 }
 
 impl Objects {

@@ -95,6 +95,12 @@ pub(crate) fn starter() -> anyhow::Result<PathBuf> {
     Ok(binaries::starter())
 }
 
+/// Builds the program that moves a job's files; its path.
+pub(crate) fn transfer() -> anyhow::Result<PathBuf> {
+    binaries::build_transfer()?;
+    Ok(binaries::transfer())
+}
+
 /// Builds the project's programs; the operator's path. It is the one in the image.
 pub(crate) fn operator() -> anyhow::Result<PathBuf> {
     binaries::build()?;

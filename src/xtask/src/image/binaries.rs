@@ -39,6 +39,16 @@ pub(super) fn operator() -> PathBuf {
     target_directory().join(TARGET).join("release/docker-universe")
 }
 
+/// Where the program that moves files is, once it is built.
+pub(super) fn transfer() -> PathBuf {
+    target_directory().join(TARGET).join("release/transfer")
+}
+
+/// Builds the program that moves files.
+pub(super) fn build_transfer() -> anyhow::Result<Vec<u8>> {
+    program("duj-transfer", "transfer", "release")
+}
+
 /// Builds both programs; cargo says on standard error what it does.
 pub(super) fn build() -> anyhow::Result<Binaries> {
     Ok(Binaries {
