@@ -4,15 +4,14 @@
 //! Invariant: each checkpoint has its own number, and an answer counts only with the number that was asked for.
 
 use std::{
-    fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use duj_protocol::transfer::handshake;
 
-use crate::handshake::put;
+use crate::handshake::{put, read};
 
 /// Time between two looks for the answer.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -72,11 +71,11 @@ impl Checkpoints {
     pub(crate) fn look(&mut self, now: Instant) -> Option<Answer> {
         self.next.filter(|next| now >= *next)?;
         self.next = Some(now + INTERVAL);
-        let saved = read(&self.directory.join(handshake::CHECKPOINT_SAVED)).unwrap_or_default();
+        let saved = self.read(handshake::CHECKPOINT_SAVED);
         if self.is_meant(saved.trim()) {
             return Some(Answer::Saved);
         }
-        let failed = read(&self.directory.join(handshake::CHECKPOINT_FAILED)).unwrap_or_default();
+        let failed = self.read(handshake::CHECKPOINT_FAILED);
         let (number, why) = failed.trim().split_once(' ').unwrap_or((failed.trim(), ""));
         self.is_meant(number).then(|| Answer::Failed(one_line(why)))
     }
@@ -86,15 +85,14 @@ impl Checkpoints {
         self.next = None;
     }
 
+    fn read(&self, name: &str) -> String {
+        let content = read(&self.directory, name, MOST).unwrap_or_default();
+        String::from_utf8_lossy(&content).into_owned()
+    }
+
     fn is_meant(&self, number: &str) -> bool {
         number.parse() == Ok(self.number)
     }
-}
-
-fn read(file: &Path) -> io::Result<String> {
-    let mut content = Vec::new();
-    File::open(file)?.take(MOST).read_to_end(&mut content)?;
-    Ok(String::from_utf8_lossy(&content).into_owned())
 }
 
 fn one_line(why: &str) -> String {

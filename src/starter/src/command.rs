@@ -10,10 +10,14 @@ use nix::{errno::Errno, unistd::Pid};
 use crate::{
     arguments::Settings,
     executable::{Fault, errno_of, explain, locate},
+    handshake::read,
     launch,
     not_started::NotStarted,
     streams::{Begin, Followed, Streams},
 };
+
+/// Bytes of the image's command, at most: the kernel takes no more words than that.
+const MOST_IMAGE: u64 = 6 << 20;
 
 /// Everything that a start needs.
 #[derive(Debug)]
@@ -66,9 +70,7 @@ impl Command {
 /// The executable and its arguments.
 fn words(settings: &Settings) -> Result<(OsString, Vec<OsString>), NotStarted> {
     let image = match &settings.handshake {
-        Some(directory) if settings.image_command => {
-            read(&directory.join(handshake::IMAGE_COMMAND))?
-        }
+        Some(directory) if settings.image_command => read_image(directory)?,
         _ => ImageCommand::default(),
     };
     let mut words = combine(image, &settings.words).into_iter();
@@ -93,12 +95,13 @@ fn combine(image: ImageCommand, given: &[OsString]) -> Vec<OsString> {
     words
 }
 
-fn read(file: &Path) -> Result<ImageCommand, NotStarted> {
+fn read_image(directory: &Path) -> Result<ImageCommand, NotStarted> {
     let told = |errno, why: &dyn std::fmt::Display| {
+        let file = directory.join(handshake::IMAGE_COMMAND);
         let message = format!("could not read the image's command '{}': {why}", file.display());
         NotStarted::surroundings(errno, message)
     };
-    let text = std::fs::read(file).map_err(|error| {
+    let text = read(directory, handshake::IMAGE_COMMAND, MOST_IMAGE).map_err(|error| {
         let errno = errno_of(&error);
         told(errno, &errno.desc())
     })?;

@@ -71,8 +71,8 @@ impl Follower {
         let (Ok(old), Ok(new)) = (fstat(&self.source.file), fstat(&source.file)) else { return };
         if (old.st_dev, old.st_ino) != (new.st_dev, new.st_ino) {
             self.finish(Instant::now() + CHANGE);
-            // The command appends to it, and what it has was not written to this stream.
-            self.offset = u64::try_from(new.st_size).unwrap_or(0);
+            // The command appends to it, and what it had was not written to this stream.
+            self.offset = source.size;
         }
         self.source = source;
     }

@@ -1,16 +1,18 @@
 //! The files by which the program that transfers learns of the job's end.
 //!
 //! Invariant: the lock is held from before `started` is there until this process is gone, and by no other process: a lock
-//! belongs to the open file, which no command inherits. The outcome is there, whole, before the lock is dropped.
+//! belongs to the open file, which no command inherits. The outcome is there, whole, before the lock is dropped. The job may
+//! write to the directory too: nothing that it puts there keeps the starter waiting.
 
 use std::{
     fs::{self, File},
-    io,
-    os::unix::fs::FileExt,
+    io::{self, Read, Write},
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use duj_protocol::{Record, transfer::handshake};
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::{executable::errno_of, not_started::NotStarted, scratch};
@@ -69,8 +71,27 @@ impl Handshake {
 
 /// Puts a file into the directory, whole or not at all.
 pub(crate) fn put(directory: &Path, name: &str, content: &str) -> io::Result<()> {
-    fs::write(unfinished(directory, name), content)?;
+    let new = unfinished(directory, name);
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => File::options()
+            .write(true)
+            .create_new(true)
+            .open(&new)?
+            .write_all(content.as_bytes())?,
+    }
     finish(directory, name)
+}
+
+/// Reads a file of the directory, at most so many bytes.
+pub(crate) fn read(directory: &Path, name: &str, most: u64) -> io::Result<Vec<u8>> {
+    let mut options = File::options();
+    // A pipe would be waited for.
+    let file =
+        options.read(true).custom_flags(O_NONBLOCK | O_NOFOLLOW).open(directory.join(name))?;
+    let mut content = Vec::new();
+    file.take(most).read_to_end(&mut content)?;
+    Ok(content)
 }
 
 fn finish(directory: &Path, name: &str) -> io::Result<()> {

@@ -18,7 +18,7 @@ use duj_protocol::{
     transfer::{Brought, handshake},
 };
 
-use crate::arguments::Settings;
+use crate::{arguments::Settings, handshake::read};
 
 /// Names in the scratch directory that are `HTCondor`'s own, and are never sent back.
 const INTERNAL: [&str; 12] = [
@@ -38,6 +38,8 @@ const INTERNAL: [&str; 12] = [
 /// Names in an account, and bytes of each.
 const NAMES: usize = 5;
 const LONGEST: usize = 64;
+/// Bytes of the list of what was brought, at most: memory is the job's.
+const MOST_BROUGHT: u64 = 16 << 20;
 /// Entries between two looks at the clock.
 const ENTRIES_PER_LOOK: usize = 64;
 
@@ -47,7 +49,7 @@ pub(crate) struct LeftBehind {
     scratch: PathBuf,
     others: Vec<PathBuf>,
     own: Vec<OsString>,
-    brought: Option<PathBuf>,
+    handshake: Option<PathBuf>,
 }
 
 impl LeftBehind {
@@ -62,7 +64,7 @@ impl LeftBehind {
             scratch: settings.scratch.clone(),
             others: settings.also_counted.clone(),
             own: own.chain(INTERNAL.iter().map(OsString::from)).collect(),
-            brought: settings.handshake.as_ref().map(|place| place.join(handshake::BROUGHT)),
+            handshake: settings.handshake.clone(),
         }
     }
 
@@ -87,7 +89,9 @@ impl LeftBehind {
 
     /// In order: name, size, time.
     fn brought(&self) -> Vec<(String, u64, i64)> {
-        let text = self.brought.as_ref().and_then(|file| fs::read(file).ok()).unwrap_or_default();
+        let text =
+            self.handshake.as_ref().map(|place| read(place, handshake::BROUGHT, MOST_BROUGHT));
+        let text = text.and_then(Result::ok).unwrap_or_default();
         let brought: Brought = serde_json::from_slice(&text).unwrap_or_default();
         let entries = brought.entries.into_iter();
         let mut entries: Vec<_> =

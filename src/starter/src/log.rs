@@ -80,3 +80,31 @@ impl Log {
         self.file.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_that_cannot_be_opened_again_is_never_waited_for_either() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut log = Log { file: std::os::fd::OwnedFd::from(writer).into(), refuses: false };
+        let bytes = vec![b'x'; log.chunk(1 << 20)];
+        let mut write_all = || {
+            let mut written = 0;
+            while let Written::Bytes(bytes) = log.write(&bytes).unwrap() {
+                written += bytes;
+            }
+            written
+        };
+        let full = write_all();
+        assert!(full >= 4096, "{full}");
+        assert_eq!(write_all(), 0);
+        reader.read_exact(&mut vec![0; full]).unwrap();
+        assert_eq!(write_all(), full);
+        drop(reader);
+        assert_eq!(log.write(b"x").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+}

@@ -59,6 +59,8 @@ pub(crate) struct Followed {
     pub(crate) name: PathBuf,
     /// The very file that the command has, whatever is done with its name.
     pub(crate) file: File,
+    /// Its bytes before the command started.
+    pub(crate) size: u64,
 }
 
 /// Everything that is open for a command that is about to start.
@@ -106,7 +108,12 @@ impl Streams {
             }
             first = Some(stat);
             opened.files.push((written, becomes));
-            opened.followed.push(Followed { channel, name: name.clone(), file });
+            opened.followed.push(Followed {
+                channel,
+                name: name.clone(),
+                file,
+                size: u64::try_from(stat.st_size).unwrap_or(0),
+            });
         }
         Ok(opened)
     }

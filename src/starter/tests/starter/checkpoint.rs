@@ -231,6 +231,23 @@ fn the_lease_and_the_limit_hold_while_a_checkpoint_is_saved() {
 }
 
 #[test]
+fn pipes_among_the_answers_keep_nobody_waiting() {
+    for place in places() {
+        let (job, directory) = saving("pipes", place);
+        let job = job.switch(flags::TELL_LEFT).flag(flags::MAX_VACATE_TIME, "600");
+        let script = "cd ../.transfer; mkfifo checkpoint-saved checkpoint-wanted.new brought; \
+                      [ -e ../work/second ] && exit 3; : > ../work/second; exit 85";
+        let running = job.start(place, &["sh", "-c", script]);
+        asked(&directory, 1);
+        thread::sleep(Duration::from_millis(300));
+        answer(&directory, handshake::CHECKPOINT_SAVED, "1");
+        let ended = running.end();
+        assert_eq!((ended.outcome(), ended.record.checkpoints), (&Outcome::Exited(3), 1));
+        assert_eq!(ended.record.left.unwrap().names, ["second"]);
+    }
+}
+
+#[test]
 fn a_suspended_job_is_not_started_again() {
     for place in places() {
         let (job, directory) = saving("suspended", place);

@@ -11,7 +11,7 @@ use std::{
 use duj_protocol::{Outcome, control, flags, lease::Mark};
 use nix::sys::signal::Signal;
 
-use crate::job::{Job, Place, Running, can_be_init, places, until};
+use crate::job::{Job, Place, Running, can_be_init, everywhere, until};
 
 /// A loop that counts in a variable and shows the number in a file. It has an end, so that no failure of a
 /// test leaves it behind.
@@ -47,16 +47,6 @@ fn stand_still(job: &Job, files: &[&str]) -> Vec<u32> {
         std::mem::replace(&mut last, now.clone()) == now
     });
     last
-}
-
-/// Tries something in all places at once: most of it is waiting.
-fn everywhere(attempt: impl Fn(Place) + Sync) {
-    let attempt = &attempt;
-    thread::scope(|scope| {
-        for place in places() {
-            scope.spawn(move || attempt(place));
-        }
-    });
 }
 
 /// A job with an empty control directory.

@@ -73,6 +73,16 @@ pub(crate) fn can_be_init() -> bool {
     can
 }
 
+/// Tries something in all places at once: most of it is waiting.
+pub(crate) fn everywhere(attempt: impl Fn(Place) + Sync) {
+    let attempt = &attempt;
+    thread::scope(|scope| {
+        for place in places() {
+            scope.spawn(move || attempt(place));
+        }
+    });
+}
+
 impl Job {
     /// A job whose directory has this name, which no other test uses.
     pub(crate) fn new(name: &str) -> Self {

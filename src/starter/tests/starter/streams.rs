@@ -10,7 +10,7 @@ use std::{
 use duj_protocol::{Outcome, flags};
 use nix::sys::signal::Signal;
 
-use crate::job::{Ended, Job, Place, can_be_init, places, until};
+use crate::job::{Ended, Job, Place, can_be_init, everywhere, places, until};
 
 /// A job whose scratch directory is there already, as where something was brought.
 fn prepared(name: &str, place: Place) -> Job {
@@ -211,7 +211,7 @@ fn what_the_job_does_with_the_file_does_not_confuse() {
 
 #[test]
 fn a_log_that_nobody_reads_keeps_no_end_back() {
-    for place in places() {
+    everywhere(|place| {
         let job = prepared("unread", place).flag(flags::OUTPUT, "out");
         let script = "head -c 200000000 /dev/zero; exit 3";
         let (running, stdout) = job.start_unread(place, &["sh", "-c", script]);
@@ -221,12 +221,12 @@ fn a_log_that_nobody_reads_keeps_no_end_back() {
         assert_eq!(running.end().outcome(), &Outcome::Exited(3));
         assert_eq!(fs::metadata(job.scratch().join("out")).unwrap().len(), 200_000_000);
         drop(stdout);
-    }
+    });
 }
 
 #[test]
 fn a_log_that_nobody_reads_keeps_no_stop_and_no_limit_back() {
-    for place in places() {
+    everywhere(|place| {
         let job = prepared("unread-stop", place).flag(flags::OUTPUT, "out");
         let script = "trap 'exit 17' TERM; head -c 500000 /dev/zero; : > ready; while :; do sleep 0.05; done";
         let (running, stdout) = job.start_unread(place, &["sh", "-c", script]);
@@ -241,7 +241,7 @@ fn a_log_that_nobody_reads_keeps_no_stop_and_no_limit_back() {
         let (running, stdout) = job.start_unread(place, &["sh", "-c", script]);
         assert!(matches!(running.end().outcome(), Outcome::OverDisk { .. }));
         drop(stdout);
-    }
+    });
 }
 
 #[test]
@@ -261,14 +261,14 @@ fn a_log_that_is_closed_ends_nothing() {
 #[test]
 fn the_log_ends_where_it_would_become_too_long() {
     const MOST: usize = 64 << 20;
-    for place in places() {
+    everywhere(|place| {
         let job = prepared("long", place).flag(flags::OUTPUT, "dir/out");
         let ended = job.shell(place, "head -c 70000000 /dev/zero | tr '\\0' x; echo; echo last");
         let (followed, notice) = ended.stdout.split_at(MOST);
         assert!(followed.bytes().all(|byte| byte == b'x'));
         assert_eq!(notice, "\nstarter: the rest is in the file 'dir/out' only\n");
         assert_eq!(fs::metadata(job.scratch().join("dir/out")).unwrap().size(), 70_000_006);
-    }
+    });
 }
 
 #[test]
