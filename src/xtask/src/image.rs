@@ -8,7 +8,7 @@ use oci_client::config::Config;
 
 pub(crate) use self::binaries::target_directory;
 pub(crate) use self::registry::{Published, Registry};
-use self::{layer::Tree, oci::Image};
+use self::{binaries::Binaries, layer::Tree, oci::Image};
 use crate::cluster::{self, Cluster};
 
 mod binaries;
@@ -139,24 +139,27 @@ fn push(registry: &Registry, image: &Image) -> anyhow::Result<Published> {
     Ok(published)
 }
 
-/// The project's image: the operator, the starter, and nothing else that could have a hole.
+/// The project's image: the operator, the starter, the program that moves files, and nothing else that could have a
+/// hole.
 fn own() -> anyhow::Result<Image> {
     let begin = Instant::now();
-    eprintln!("building docker-universe and starter: the first time takes some minutes");
+    eprintln!("building docker-universe, starter and transfer: the first time takes some minutes");
     let binaries = binaries::build()?;
     eprintln!(
-        "built docker-universe ({}) and starter ({}) in {:.1} s",
+        "built docker-universe ({}), starter ({}) and transfer ({}) in {:.1} s",
         megabytes(binaries.operator.len()),
         megabytes(binaries.starter.len()),
+        megabytes(binaries.transfer.len()),
         begin.elapsed().as_secs_f64()
     );
-    image_of(binaries.operator, binaries.starter)
+    image_of(binaries)
 }
 
-fn image_of(operator: Vec<u8>, starter: Vec<u8>) -> anyhow::Result<Image> {
+fn image_of(programs: Binaries) -> anyhow::Result<Image> {
     let layer = Tree::default()
-        .file("/docker-universe", 0o755, operator)
-        .file("/starter", 0o755, starter)
+        .file("/docker-universe", 0o755, programs.operator)
+        .file("/starter", 0o755, programs.starter)
+        .file("/transfer", 0o755, programs.transfer)
         .directory("/tmp", 0o1777)
         .file(
             "/etc/passwd",
@@ -193,19 +196,26 @@ fn megabytes(bytes: usize) -> String {
 mod tests {
     use super::*;
 
+    fn programs() -> Binaries {
+        let bytes = |text: &str| text.as_bytes().to_vec();
+        Binaries {
+            operator: bytes("operator"),
+            starter: bytes("starter"),
+            transfer: bytes("transfer"),
+        }
+    }
+
     #[test]
     fn the_same_programs_give_the_same_image() {
-        let image = || image_of(b"operator".to_vec(), b"starter".to_vec()).unwrap();
-        assert_eq!(image().manifest.digest, image().manifest.digest);
-        assert_ne!(
-            image().manifest.digest,
-            image_of(b"operator".to_vec(), b"another".to_vec()).unwrap().manifest.digest
-        );
+        let digest = |programs| image_of(programs).unwrap().manifest.digest;
+        assert_eq!(digest(programs()), digest(programs()));
+        let another = Binaries { transfer: b"another".to_vec(), ..programs() };
+        assert_ne!(digest(programs()), digest(another));
     }
 
     #[test]
     fn it_runs_the_operator_as_a_user_with_no_rights() {
-        let image = image_of(b"operator".to_vec(), b"starter".to_vec()).unwrap();
+        let image = image_of(programs()).unwrap();
         let config: serde_json::Value =
             serde_json::from_slice(&image.config.as_ref().unwrap().content).unwrap();
         assert_eq!(

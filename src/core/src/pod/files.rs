@@ -275,7 +275,7 @@ impl Plans<'_> {
                 ..volume
             });
             environment.push(EnvVar {
-                name: "DOCKER_UNIVERSE_CA_BUNDLE".into(),
+                name: "SSL_CERT_FILE".into(),
                 value: Some(format!("{root}/{key}")),
                 value_from: None,
             });

@@ -1,4 +1,4 @@
-//! Builds the two programs of the project's image. Invariant: both are static, and neither holds a
+//! Builds the programs of the project's image. Invariant: all are static, and none holds a
 //! path of this machine, so that the same sources give the same bytes wherever they are checked out.
 
 use std::{
@@ -21,6 +21,8 @@ pub(super) struct Binaries {
     pub(super) operator: Vec<u8>,
     /// The starter.
     pub(super) starter: Vec<u8>,
+    /// What moves a job's files.
+    pub(super) transfer: Vec<u8>,
 }
 
 /// Where cargo builds: `CARGO_TARGET_DIR`, else the checkout's `target`.
@@ -49,11 +51,12 @@ pub(super) fn build_transfer() -> anyhow::Result<Vec<u8>> {
     program("duj-transfer", "transfer", "release")
 }
 
-/// Builds both programs; cargo says on standard error what it does.
+/// Builds all programs; cargo says on standard error what it does.
 pub(super) fn build() -> anyhow::Result<Binaries> {
     Ok(Binaries {
         operator: program("docker-universe", "docker-universe", "release")?,
         starter: program("duj-starter", "starter", "starter")?,
+        transfer: build_transfer()?,
     })
 }
 
