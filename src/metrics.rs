@@ -21,6 +21,7 @@ pub enum Verb {
     DeletePod,
     SuspendPod,
     Resend,
+    AnnounceStop,
     MarkLease,
     AppendPage,
     AnswerCommand,

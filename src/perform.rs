@@ -88,6 +88,12 @@ pub async fn perform(
             let annotation = (names::ANNOTATION_RESEND, Some(number.to_string()));
             annotate(context, &namespace(job), (&name, &uid), Verb::Resend, annotation).await?;
         }
+        Effect::AnnounceStop { name, uid, why, at } => {
+            let value = format!("{why} {}", at.as_millisecond());
+            let annotation = (names::ANNOTATION_STOP, Some(value));
+            let pod = (&*name, &*uid);
+            annotate(context, &namespace(job), pod, Verb::AnnounceStop, annotation).await?;
+        }
         Effect::MarkLease { name, uid, version, mark } => {
             mark_lease(context, &namespace(job), &name, &uid, &version, mark).await?;
         }

@@ -8,6 +8,7 @@ use crate::{
     world::{World, event_numbers, script},
 };
 use duj_api::status::ProcStatus;
+use kube::ResourceExt;
 use serde_json::json;
 
 #[tokio::test]
@@ -137,16 +138,39 @@ async fn what_is_sent_depends_on_how_it_ended() {
     let mut expected: Vec<&str> = cases.iter().flat_map(|case| case.4.clone()).collect();
     expected.sort_unstable();
     assert_eq!(objects.keys().await, expected);
-    // What is removed or vacated sends nothing.
-    let mut spec = script("echo said; echo x > file; sleep 300", json!({ "killSig": "SIGKILL" }));
-    spec["output"] = json!("out");
-    spec["s3"] = s3("keys");
-    spec["outputDestination"] = json!({ "url": objects.url("removed") });
-    world.submit("removed", spec).await;
-    world.wait_for("removed", ProcStatus::Running).await;
-    world.command("remove", "removed").await;
-    world.wait("removed", "removed", |status| status.completion_time.is_some()).await;
-    assert_eq!(objects.keys().await, expected);
+    // Of one that is held while it runs its streams travel; of one that is removed nothing.
+    let runs = "echo said; echo x > file; sleep 300";
+    for (name, verb, status) in
+        [("held", "hold", ProcStatus::Held), ("removed", "remove", ProcStatus::Removed)]
+    {
+        let mut spec = script(runs, json!({ "killSig": "SIGKILL", "output": "out" }));
+        spec["s3"] = s3("keys");
+        spec["outputDestination"] = json!({ "url": objects.url(name) });
+        spec["checkpointDestination"] = json!({ "url": objects.url("saved") });
+        spec["whenToTransferOutput"] = json!("ON_EXIT_OR_EVICT");
+        world.submit(name, spec).await;
+        world.wait_for(name, ProcStatus::Running).await;
+        world
+            .until("it says something", || async { world.output(name).await.contains("said") })
+            .await;
+        world.command(verb, name).await;
+        world
+            .wait(name, "stopped", |found| {
+                let record = &found.procs[0].record;
+                let stopping = record.hold.as_ref().is_some_and(|hold| hold.stopping)
+                    || record.remove.as_ref().is_some_and(|remove| remove.stopping);
+                record.status == status && !stopping
+            })
+            .await;
+    }
+    let keys: Vec<String> = objects.keys().await;
+    let (saved, sent): (Vec<String>, Vec<String>) =
+        keys.into_iter().partition(|key| key.starts_with("saved/"));
+    expected.push("held/out.0");
+    expected.sort_unstable();
+    assert_eq!(sent, expected);
+    let held = world.job("held").await.uid().unwrap_or_default();
+    assert!(!saved.is_empty() && saved.iter().all(|key| key.contains(&held)), "{saved:?}");
     objects.end().await;
     world.end().await;
 }

@@ -50,6 +50,8 @@ pub const VOLUME_PULL_SECRET: &str = "docker-universe-pull-secret-";
 pub const VOLUMES_MOUNT: &str = "/volumes";
 /// A number on the pod of a proc whose outputs are to be sent again.
 pub const ANNOTATION_RESEND: &str = "dockeruniverse.io/resend";
+/// Why the job in a pod is about to be stopped, for what becomes of its outputs.
+pub const ANNOTATION_STOP: &str = "dockeruniverse.io/stop";
 /// Volume that holds the scratch directory.
 pub const VOLUME_SCRATCH: &str = "docker-universe-scratch";
 /// Volume through which the operator speaks to the starter.

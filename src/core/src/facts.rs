@@ -114,6 +114,8 @@ pub struct PodFacts {
     pub heard: Option<Report>,
     /// The image that the job runs in, where `prepare` may have looked at it.
     pub image: Option<String>,
+    /// When its `transfer` was told why the job is about to be stopped.
+    pub stop_told: Option<Timestamp>,
     /// How often it was told to send its outputs again.
     pub resends: u32,
     /// Reference of the image that carries its starter.
@@ -166,6 +168,9 @@ impl PodFacts {
             resends: annotation(names::ANNOTATION_RESEND)
                 .and_then(|number| number.parse().ok())
                 .unwrap_or(0),
+            stop_told: annotation(names::ANNOTATION_STOP)
+                .and_then(|text| text.split_once(' ')?.1.parse().ok())
+                .and_then(|time| Timestamp::from_millisecond(time).ok()),
             starter_image: pod.spec.as_ref().and_then(starter_image),
             ..Self::default()
         };

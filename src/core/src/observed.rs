@@ -133,6 +133,17 @@ pub enum Effect {
         /// How often it has been told, this time included.
         number: u32,
     },
+    /// Tell the container `transfer` of a pod why its job is about to be stopped.
+    AnnounceStop {
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+        /// One of `duj_protocol::transfer::stop`'s words.
+        why: &'static str,
+        /// When this was decided.
+        at: Timestamp,
+    },
     /// Write the lease of a pod's job: a token, its revocation or its end. It counts on what stood there before, so it is
     /// not written where somebody else has changed the pod meanwhile.
     MarkLease {

@@ -11,7 +11,7 @@ mod security;
 mod volumes;
 
 pub(crate) use command::{asks_for_image, needs_image};
-pub(crate) use files::sends;
+pub(crate) use files::{has_destination, sends};
 pub use resources::{Requests, requests};
 
 use crate::{

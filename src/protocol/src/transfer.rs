@@ -41,6 +41,18 @@ pub mod handshake {
 /// File in the control directory: a number. Each change of it, while outputs are kept, has them sent again.
 pub const RESEND: &str = "resend";
 
+/// File in the control directory: why the job is about to be stopped, one of [`stop`]'s words and, after a space, when it was
+/// written. Without it the job was evicted or vacated.
+pub const STOP: &str = "stop";
+
+/// The words of [`STOP`].
+pub mod stop {
+    /// It is held: its standard streams explain it.
+    pub const HOLD: &str = "hold";
+    /// It is removed: nobody wants anything of it.
+    pub const REMOVE: &str = "remove";
+}
+
 /// What `transfer prepare` does, in this order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

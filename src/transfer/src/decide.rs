@@ -4,7 +4,7 @@
 
 use duj_protocol::{
     Outcome, Record,
-    transfer::{SendPlan, When},
+    transfer::{SendPlan, When, stop},
 };
 
 /// What is sent.
@@ -17,18 +17,27 @@ pub(crate) enum Decision {
     },
     /// The standard streams that are there, with the attempt's number after their names.
     Remains,
-    /// The file set, as a checkpoint.
-    Checkpoint,
+    /// The file set, as a checkpoint; and then the standard streams as remains, if `remains`.
+    Checkpoint {
+        /// Also the standard streams.
+        remains: bool,
+    },
     /// Nothing.
     Nothing,
 }
 
-/// For a job that left this record, if any.
-pub(crate) fn decide(plan: &SendPlan, record: Option<&Record>) -> Decision {
+/// For a job that left this record, if any, and that was stopped for this, if anybody said so ([`stop`]).
+pub(crate) fn decide(plan: &SendPlan, record: Option<&Record>, why: Option<&str>) -> Decision {
     let Some(record) = record else { return Decision::Remains };
     if record.stopped_by.is_some() || record.lease_expired {
         let saved = plan.when == When::OnExitOrEvict && plan.checkpoint.is_some();
-        return if saved { Decision::Checkpoint } else { Decision::Nothing };
+        let remains = why == Some(stop::HOLD);
+        return match why {
+            Some(stop::REMOVE) => Decision::Nothing,
+            _ if saved => Decision::Checkpoint { remains },
+            _ if remains => Decision::Remains,
+            _ => Decision::Nothing,
+        };
     }
     if record.oom_kills > 0 {
         return Decision::Remains;
@@ -69,6 +78,7 @@ mod tests {
         let full = ended(Outcome::OverDisk { used: 2, limit: 1 });
         let unstarted = ended(Outcome::NotStarted { errno: 2, message: String::new() });
         let unsaved = ended(Outcome::CheckpointFailed("x".into()));
+        let saved = Checkpoint { remains: false };
         let all = Outputs { files: true };
         let streams = Outputs { files: false };
         let cases = [
@@ -81,9 +91,9 @@ mod tests {
             (OnSuccess, true, Some(ended(Outcome::Signalled(11))), streams),
             (OnExit, true, Some(stopped.clone()), Nothing),
             (OnSuccess, true, Some(stopped.clone()), Nothing),
-            (OnExitOrEvict, true, Some(stopped.clone()), Checkpoint),
+            (OnExitOrEvict, true, Some(stopped.clone()), saved),
             (OnExitOrEvict, false, Some(stopped), Nothing),
-            (OnExitOrEvict, true, Some(lost.clone()), Checkpoint),
+            (OnExitOrEvict, true, Some(lost.clone()), saved),
             (OnExit, true, Some(lost), Nothing),
             (OnExit, true, Some(killed), Remains),
             (OnExit, true, Some(full), Remains),
@@ -93,8 +103,19 @@ mod tests {
             (OnExitOrEvict, true, None, Remains),
         ];
         for (when, checkpoint, record, expected) in cases {
-            let decision = decide(&plan(when, checkpoint), record.as_ref());
+            let decision = decide(&plan(when, checkpoint), record.as_ref(), None);
             assert_eq!(decision, expected, "{when:?} {record:?}");
+        }
+        for (when, why, expected) in [
+            (OnExit, "hold", Remains),
+            (OnExit, "remove", Nothing),
+            (OnExitOrEvict, "hold", Checkpoint { remains: true }),
+            (OnExitOrEvict, "remove", Nothing),
+        ] {
+            let stopped = Record { stopped_by: Some(15), ..exited(0) };
+            assert_eq!(decide(&plan(when, true), Some(&stopped), Some(why)), expected, "{why}");
+            // It ended before the stop reached it.
+            assert_eq!(decide(&plan(when, true), Some(&exited(0)), Some(why)), all, "{why}");
         }
     }
 }

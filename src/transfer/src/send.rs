@@ -13,7 +13,7 @@ use std::{
 
 use duj_protocol::{
     Record,
-    transfer::{RESEND, Remap, SendPlan, State, handshake},
+    transfer::{RESEND, Remap, STOP, SendPlan, State, handshake},
 };
 use futures::{StreamExt as _, stream};
 use rustix::fs::{FlockOperation, flock};
@@ -85,9 +85,17 @@ impl<'a> Sender<'a> {
         self.wait_for_end().await?;
         let record = fs::read_to_string(self.handshake.join(handshake::OUTCOME)).ok();
         let record: Option<Record> = record.and_then(|text| serde_json::from_str(&text).ok());
-        match decide(self.plan, record.as_ref()) {
+        let why = fs::read_to_string(Path::new(&self.plan.control).join(STOP)).ok();
+        let why = why.as_deref().and_then(|text| text.split(' ').next());
+        match decide(self.plan, record.as_ref(), why) {
             Decision::Nothing => Ok(()),
-            Decision::Checkpoint => self.save().await,
+            Decision::Checkpoint { remains } => {
+                let saved = self.save().await;
+                if remains {
+                    self.send_remains().await?;
+                }
+                saved
+            }
             Decision::Remains => {
                 self.reporter.begin_round(1);
                 self.send_remains().await

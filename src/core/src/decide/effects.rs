@@ -5,7 +5,7 @@
 
 use super::{Work, over, release, with_memory};
 use crate::{
-    facts::Phase,
+    facts::{Phase, PodFacts},
     observed::{Decision, Effect},
     pod::{self, Attempt},
     settings::Delivery,
@@ -15,8 +15,10 @@ use crate::{
 use duj_api::{
     DockerUniverseJobStatus,
     condition::Reason,
+    files::WhenToTransferOutput,
     status::{ProcStatus, Starter},
 };
+use duj_protocol::transfer::stop;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use std::cmp::Reverse;
@@ -33,6 +35,8 @@ const PROGRESS: SignedDuration = SignedDuration::from_secs(30);
 const KEEP_ENDED: SignedDuration = SignedDuration::from_mins(10);
 /// Other people's containers may keep an ended job's pod alive this long.
 const FOREIGN_GRACE: SignedDuration = SignedDuration::from_secs(30);
+/// An annotation has reached the files in its pod after this time: a kubelet takes about a second.
+const HEARD: SignedDuration = SignedDuration::from_secs(3);
 /// The longest wait between attempts that do not begin.
 const LONGEST_BACKOFF: i64 = 300;
 
@@ -233,7 +237,11 @@ impl Work<'_> {
                 || record.status == ProcStatus::Completed
                 || vacating.is_some();
             if !pod.ended() {
-                if unwanted {
+                let told = if unwanted { self.announce_stop(pod) } else { None };
+                if let Some((announcement, heard)) = told {
+                    effects.extend(announcement);
+                    self.wake = Some(self.wake.map_or(heard, |wake| wake.min(heard)));
+                } else if unwanted {
                     // Fast is not at once: the kubelet still has to say that the job has ended.
                     let fast = vacating.is_some_and(|vacating| vacating.fast);
                     effects.push(delete(fast.then_some(1)));
@@ -269,6 +277,33 @@ impl Work<'_> {
             }
         }
         effects
+    }
+
+    /// Where the pod's deletion has to wait until its `transfer` knows why: what tells it, and until when. Once a pod is being
+    /// deleted, its node tells it nothing more, and there a hold and a removal look like an eviction.
+    fn announce_stop(&self, pod: &PodFacts) -> Option<(Option<Effect>, Timestamp)> {
+        let files = &self.observed.job.spec.files;
+        let record = self.records.get(&pod.proc)?;
+        let streams = files.output.is_some() || files.error.is_some();
+        let why = match record.status {
+            ProcStatus::Held if streams && pod::has_destination(files) => stop::HOLD,
+            ProcStatus::Removed
+                if files.when_to_transfer_output == Some(WhenToTransferOutput::OnExitOrEvict) =>
+            {
+                stop::REMOVE
+            }
+            _ => return None,
+        };
+        if pod.transfer.is_none() || pod.job.running.is_none() || pod.attempt != record.attempt {
+            return None;
+        }
+        let now = self.observed.now;
+        let heard = |told: Timestamp| told.saturating_add(HEARD).unwrap_or(now);
+        let Some(told) = pod.stop_told else {
+            let (name, uid) = (pod.name.clone(), pod.uid.clone());
+            return Some((Some(Effect::AnnounceStop { name, uid, why, at: now }), heard(now)));
+        };
+        (heard(told) > now).then(|| (None, heard(told)))
     }
 
     /// Deletes the job when its time after the end is over.

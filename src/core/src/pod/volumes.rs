@@ -68,10 +68,11 @@ fn control_volume(spec: &DockerUniverseJobSpec) -> Volume {
     let suspend = file(control::SUSPEND, names::ANNOTATION_SUSPEND);
     let lease = spec.lease_duration.map(|_| file(control::LEASE, names::ANNOTATION_LEASE));
     let resend = sends(&spec.files).then(|| file(transfer::RESEND, names::ANNOTATION_RESEND));
+    let stop = sends(&spec.files).then(|| file(transfer::STOP, names::ANNOTATION_STOP));
     Volume {
         name: names::VOLUME_CONTROL.into(),
         downward_api: Some(DownwardAPIVolumeSource {
-            items: Some([suspend].into_iter().chain(lease).chain(resend).collect()),
+            items: Some([suspend].into_iter().chain(lease).chain(resend).chain(stop).collect()),
             ..DownwardAPIVolumeSource::default()
         }),
         ..Volume::default()

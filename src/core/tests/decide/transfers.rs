@@ -239,6 +239,39 @@ fn a_job_that_never_began_does_not_wait_for_its_transfer() {
 }
 
 #[test]
+fn transfer_is_told_why_its_job_is_stopped() {
+    let evict = json!({
+        "whenToTransferOutput": "ON_EXIT_OR_EVICT", "checkpointDestination": { "url": "s3://bucket/c/" },
+        "outputDestination": { "url": "s3://bucket/results/" },
+    });
+    let streams = json!({
+        "output": "out", "outputDestination": { "url": "s3://bucket/results/" },
+    });
+    // What is said first, and when the pod is deleted.
+    for (fields, verb, said) in [
+        (&streams, "hold", Some("AnnounceStop 0-0 hold")),
+        (&streams, "remove", None),
+        (&streams, "vacate", None),
+        (&evict, "hold", None),
+        (&evict, "remove", Some("AnnounceStop 0-0 remove")),
+        (&evict, "vacate", None),
+    ] {
+        let mut play = running(fields.clone());
+        play.server.command(json!({ "job": "hello", "verb": verb }), play.now);
+        let first = play.scene("stopped");
+        let deletes = |deeds: &[String]| deeds.iter().any(|deed| deed == "DeletePod 0-0");
+        let Some(said) = said else {
+            assert!(deletes(&first), "{verb}: {first:?}");
+            continue;
+        };
+        assert!(first.iter().any(|deed| deed == said) && !deletes(&first), "{verb}: {first:?}");
+        play.wait(3);
+        let then = play.scene("told");
+        assert_eq!(then, ["DeletePod 0-0"], "{verb}");
+    }
+}
+
+#[test]
 fn checkpoints_are_told_once() {
     let mut play = running(json!({
         "checkpointExitCode": 85, "checkpointDestination": { "url": "s3://bucket/c/" },

@@ -3,7 +3,7 @@
 //! Invariant: the view is never older than what the operator itself was answered; everything but the view can be lost.
 
 use super::{CLUSTER, Server, server::Answer};
-use duj_api::{DockerUniverseCommand, DockerUniverseJob};
+use duj_api::{DockerUniverseCommand, DockerUniverseJob, names};
 use duj_core::{
     decide::decide,
     facts::PodFacts,
@@ -152,8 +152,16 @@ impl Operator {
             Effect::SuspendPod { name, uid, suspended } => {
                 request(fault, || server.suspend_pod(&name, &uid, suspended)).ok_or(Interrupted)?;
             }
+            Effect::AnnounceStop { name, uid, why, at } => {
+                let value = format!("{why} {}", at.as_millisecond());
+                request(fault, || server.annotate(&name, &uid, names::ANNOTATION_STOP, value))
+                    .ok_or(Interrupted)?;
+            }
             Effect::Resend { name, uid, number } => {
-                request(fault, || server.resend(&name, &uid, number)).ok_or(Interrupted)?;
+                request(fault, || {
+                    server.annotate(&name, &uid, names::ANNOTATION_RESEND, number.to_string())
+                })
+                .ok_or(Interrupted)?;
             }
             Effect::MarkLease { name, uid, version, mark } => {
                 let marked = request(fault, || server.mark_lease(&name, &uid, &version, mark));
@@ -237,6 +245,7 @@ fn name_of(effect: &Effect) -> String {
         Effect::SuspendPod { name, suspended, .. } => {
             format!("{} {}", if *suspended { "SuspendPod" } else { "ContinuePod" }, attempt(name))
         }
+        Effect::AnnounceStop { name, why, .. } => format!("AnnounceStop {} {why}", attempt(name)),
         Effect::Resend { name, number, .. } => format!("Resend {} number {number}", attempt(name)),
         Effect::MarkLease { name, mark, .. } => {
             let what = match mark {

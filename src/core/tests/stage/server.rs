@@ -151,12 +151,12 @@ impl Server {
         }
     }
 
-    /// The operator writes the annotation that `transfer` reads.
-    pub(crate) fn resend(&mut self, name: &str, uid: &str, number: u32) {
+    /// The operator writes an annotation that `transfer` reads.
+    pub(crate) fn annotate(&mut self, name: &str, uid: &str, annotation: &str, value: String) {
         if self.pods.get(name).is_some_and(|pod| pod.metadata.uid.as_deref() == Some(uid)) {
             self.change_pod(name, |pod| {
                 let annotations = pod.metadata.annotations.get_or_insert_default();
-                annotations.insert(names::ANNOTATION_RESEND.into(), number.to_string());
+                annotations.insert(annotation.into(), value);
             });
         }
     }
