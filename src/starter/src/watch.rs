@@ -244,7 +244,8 @@ impl Watch {
 
     fn next(&self) -> Instant {
         let control = self.control.as_ref().map(Control::next);
-        let again = self.job.again.as_ref();
+        // While the job is suspended nobody looks for an answer.
+        let again = self.job.again.as_ref().filter(|_| !self.suspension.is_on());
         let checkpoint = again.and_then(|Again { checkpoints, .. }| checkpoints.next());
         let others =
             [self.kill_at, control, self.suspension.next(), self.job.follow.next(), checkpoint];
