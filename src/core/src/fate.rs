@@ -6,7 +6,7 @@
 
 mod transfers;
 
-pub(crate) use transfers::{another_image, kept, void};
+pub(crate) use transfers::{another_image, kept, void, without_tag};
 
 use crate::facts::{PodFacts, Terminated};
 use crate::hold;

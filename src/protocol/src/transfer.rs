@@ -114,6 +114,9 @@ pub struct ImageQuestion {
 pub struct ImageCommand {
     /// Digest of the manifest that was asked for (of the index, where it is one), `sha256:…`.
     pub digest: String,
+    /// Digest of the manifest for this machine; the same where there is no index.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub manifest: String,
     /// ENTRYPOINT.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub entrypoint: Vec<String>,

@@ -110,7 +110,8 @@ async fn ask_with(
     let read: Configuration = serde_json::from_str(&text)
         .map_err(|error| Fault::permanent(0, format!("{what}: its configuration: {error}")))?;
     Ok(ImageCommand {
-        digest: list.unwrap_or(digest),
+        digest: list.unwrap_or_else(|| digest.clone()),
+        manifest: digest,
         entrypoint: read.config.entrypoint.unwrap_or_default(),
         command: read.config.cmd.unwrap_or_default(),
     })

@@ -36,15 +36,19 @@ pub(crate) struct Selector<'a> {
 }
 
 impl Selector<'_> {
-    /// The files that `files` names, or those that are new or changed.
-    pub(crate) fn select(&self, files: Option<&[String]>) -> Result<Selection, Fault> {
+    /// The files that `files` names, or those that are new or changed; and the first fault: as with `HTCondor`, what is
+    /// there is sent though something else is missing.
+    pub(crate) fn select(&self, files: Option<&[String]>) -> (Selection, Result<(), Fault>) {
         let mut selection = Selection::new();
-        match files {
-            Some(files) => files.iter().try_for_each(|item| self.add(item, &mut selection))?,
-            None => self.add_changed(&mut selection)?,
-        }
+        let result = match files {
+            Some(files) => {
+                let results = files.iter().map(|item| self.add(item, &mut selection));
+                results.fold(Ok(()), Result::and)
+            }
+            None => self.add_changed(&mut selection),
+        };
         selection.retain(|_, found| !self.streams.contains(&found.path.as_path()));
-        Ok(selection)
+        (selection, result)
     }
 
     /// A standard stream, if it is there.
@@ -206,7 +210,8 @@ mod tests {
         let selector = Selector { tree, brought, streams: &streams, preserve };
         let files: Option<Vec<_>> =
             files.map(|files| files.iter().map(ToString::to_string).collect());
-        let selection = selector.select(files.as_deref())?;
+        let (selection, result) = selector.select(files.as_deref());
+        result?;
         Ok(selection.keys().map(|name| names::escaped(name.as_os_str())).collect())
     }
 

@@ -179,7 +179,8 @@ impl<'a> Sender<'a> {
         let context = Context::new(self.reporter, self.plan.patience);
         let tree = self.tree()?;
         let list = self.plan.checkpoint_files.as_deref().or(self.plan.files.as_deref());
-        let selection = self.select(&tree, list)?;
+        let (selection, all) = self.select(&tree, list);
+        all?;
         checkpoint::save(&context, place, &tree, &selection).await
     }
 
@@ -216,14 +217,17 @@ impl<'a> Sender<'a> {
         let context = Context::new(self.reporter, self.plan.patience);
         let tree = self.tree()?;
         let list = if files { self.plan.files.as_deref() } else { Some(&[][..]) };
-        let mut selection = self.select(&tree, list)?;
+        let (mut selection, mut all) = self.select(&tree, list);
         let (brought, streams) = (files::brought(self.handshake), self.streams());
         let selector = self.selector(&tree, &brought, &streams);
         for stream in &streams {
-            let (name, found) = selector.stream(stream)?;
-            selection.insert(name, found);
+            match selector.stream(stream) {
+                Ok((name, found)) => drop(selection.insert(name, found)),
+                Err(fault) => all = all.and(Err(fault)),
+            }
         }
-        self.send_selection(&context, &tree, selection, "").await
+        self.send_selection(&context, &tree, selection, "").await?;
+        all
     }
 
     /// Such of the standard streams as are there, by names of their own.
@@ -288,7 +292,7 @@ impl<'a> Sender<'a> {
         Tree::scratch(&self.plan.scratch)
     }
 
-    fn select(&self, tree: &Tree, list: Option<&[String]>) -> Result<Selection, Fault> {
+    fn select(&self, tree: &Tree, list: Option<&[String]>) -> (Selection, Result<(), Fault>) {
         let (brought, streams) = (files::brought(self.handshake), self.streams());
         self.selector(tree, &brought, &streams).select(list)
     }

@@ -21,6 +21,9 @@ mod workloads;
 /// The user and group the operator runs as: "nonroot" in the images that others build without a distribution.
 const USER: u32 = 65532;
 
+/// Where Debian's and most other programs look for certificates of authorities.
+const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 /// Where images go to, on the command line.
 #[derive(clap::Args)]
 pub(crate) struct Destination {
@@ -139,8 +142,8 @@ fn push(registry: &Registry, image: &Image) -> anyhow::Result<Published> {
     Ok(published)
 }
 
-/// The project's image: the operator, the starter, the program that moves files, and nothing else that could have a
-/// hole.
+/// The project's image: the operator, the starter, the program that moves files with the authorities that it trusts, and
+/// nothing else that could have a hole.
 fn own() -> anyhow::Result<Image> {
     let begin = Instant::now();
     eprintln!("building docker-universe, starter and transfer: the first time takes some minutes");
@@ -160,6 +163,7 @@ fn image_of(programs: Binaries) -> anyhow::Result<Image> {
         .file("/docker-universe", 0o755, programs.operator)
         .file("/starter", 0o755, programs.starter)
         .file("/transfer", 0o755, programs.transfer)
+        .file(AUTHORITIES, 0o644, authorities())
         .directory("/tmp", 0o1777)
         .file(
             "/etc/passwd",
@@ -187,6 +191,17 @@ fn image_of(programs: Binaries) -> anyhow::Result<Image> {
     Image::new(name, version, vec![layer], config, BTreeMap::from(annotations))
 }
 
+/// The certificates of the authorities that Mozilla trusts, in PEM: from a crate, so that the lock file fixes them and not
+/// the machine that builds.
+fn authorities() -> String {
+    let certificates: Vec<_> = webpki_root_certs::TLS_SERVER_ROOT_CERTS
+        .iter()
+        .map(|certificate| pem::Pem::new("CERTIFICATE", certificate.as_ref()))
+        .collect();
+    let lines = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    pem::encode_many_config(&certificates, lines)
+}
+
 #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
 fn megabytes(bytes: usize) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
@@ -211,6 +226,13 @@ mod tests {
         assert_eq!(digest(programs()), digest(programs()));
         let another = Binaries { transfer: b"another".to_vec(), ..programs() };
         assert_ne!(digest(programs()), digest(another));
+    }
+
+    #[test]
+    fn the_authorities_are_certificates() {
+        let read = pem::parse_many(authorities()).unwrap();
+        assert!(read.len() > 100, "{}", read.len());
+        assert!(read.iter().all(|one| one.tag() == "CERTIFICATE" && one.contents()[0] == 0x30));
     }
 
     #[test]

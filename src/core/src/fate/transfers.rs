@@ -74,15 +74,24 @@ pub(super) fn not_prepared(end: &Terminated) -> Option<Fate> {
     None
 }
 
-/// The image that ran, where it is another than the one that `prepare` saw.
+/// The image that ran, where it is another than the one that `prepare` saw. A runtime tells the digest of the index or of
+/// the manifest; and where the same image came from several repositories to the node, any of them, which says nothing here.
 pub(crate) fn another_image(pod: &PodFacts) -> Option<String> {
-    let seen = pod.prepared()?.image?.digest;
-    let (_, ran) = pod.job.image_id.split_once('@')?;
-    if seen.is_empty() || ran.is_empty() || seen == ran {
+    let seen = pod.prepared()?.image?;
+    let image = pod.image.as_deref().unwrap_or_default();
+    let (repository, ran) = pod.job.image_id.split_once('@')?;
+    let same_place = repository.ends_with(without_tag(image));
+    if seen.digest.is_empty() || !same_place || ran == seen.digest || ran == seen.manifest {
         return None;
     }
-    let image = pod.image.as_deref().unwrap_or_default();
+    let seen = seen.digest;
     Some(format!("image '{image}' is '{ran}' on the node and '{seen}' in its registry"))
+}
+
+/// The reference without its tag and digest.
+pub(crate) fn without_tag(image: &str) -> &str {
+    let path = image.rfind('/').map_or(0, |slash| slash + 1);
+    image[path..].find([':', '@']).map_or(image, |end| &image[..path + end])
 }
 
 /// The attempt of a job that ran another image is void.

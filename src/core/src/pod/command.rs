@@ -3,7 +3,10 @@
 //! Invariant: the user's words reach the command as they stand but for what they say of this proc.
 
 use super::{Attempt, Requests, TMP, VAR_TMP, environment, files, max_vacate_time, unexpanded};
-use crate::settings::{Delivery, Settings};
+use crate::{
+    fate,
+    settings::{Delivery, Settings},
+};
 use duj_api::{DockerUniverseJob, DockerUniverseJobSpec, job::Signal, names, status::Image};
 use duj_protocol::flags;
 
@@ -13,9 +16,7 @@ pub(super) fn image(job: &DockerUniverseJob) -> String {
     let pulled = job.spec.image_pull_policy != Some(duj_api::job::ImagePullPolicy::Never);
     match known_image(job) {
         Some(image) if pulled && !name.contains('@') && !image.digest.is_empty() => {
-            let path = name.rfind('/').map_or(0, |slash| slash + 1);
-            let tag = name[path..].find(':').map_or(name.len(), |colon| path + colon);
-            format!("{}@{}", &name[..tag], image.digest)
+            format!("{}@{}", fate::without_tag(name), image.digest)
         }
         _ => name.clone(),
     }

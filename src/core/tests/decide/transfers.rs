@@ -294,6 +294,7 @@ fn image_job() -> Value {
 fn found(play: &Play) -> Report {
     let image = ImageCommand {
         digest: "sha256:1".into(),
+        manifest: "sha256:11".into(),
         entrypoint: vec!["/entry".into()],
         command: vec!["$(word)".into()],
     };
@@ -326,6 +327,25 @@ fn an_images_command_is_found_out_once() {
     assert_eq!(pod.containers[0].image.as_deref(), Some("busybox@sha256:1"));
     let arguments = job_arguments(&mut play).join(" ");
     assert!(arguments.ends_with(" -- /entry $$(word)"), "{arguments}");
+}
+
+#[test]
+fn the_runtimes_names_of_the_same_image_are_known() {
+    for id in [
+        "docker.io/library/busybox@sha256:1",
+        "docker.io/library/busybox@sha256:11",
+        "docker.io/library/another@sha256:2",
+        "sha256:3",
+        "",
+    ] {
+        let mut play = preparing(image_job());
+        let found = found(&play);
+        play.pod().prepared(&found);
+        play.pod().run();
+        play.pod().runs_image(id);
+        play.scene("it runs");
+        assert_eq!(in_short(&play.record()), "Running", "{id}");
+    }
 }
 
 #[test]

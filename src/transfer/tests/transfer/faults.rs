@@ -6,10 +6,10 @@ use std::{
     thread,
 };
 
-use duj_protocol::transfer::{PreparePlan, State};
+use duj_protocol::transfer::{Place, PreparePlan, S3, State};
 
 use crate::{
-    program::{Pod, Told, from_url},
+    program::{Pod, Told, from_place, from_url},
     server::{Answer, Break, Request, Server, answer},
 };
 
@@ -210,6 +210,67 @@ fn a_server_that_speaks_no_tls_is_not_tried_again() {
     assert_eq!(told.failure().1, 71);
     assert!(told.failure().2.contains("TLS: "), "{told:?}");
     assert_eq!(told.states(), [State::Active, State::Failed]);
+}
+
+/// The bytes that the request asks for, as S3 gives them.
+fn range(request: &Request, all: &[u8]) -> Answer {
+    let range = request.header("range").unwrap().strip_prefix("bytes=").unwrap();
+    let (start, end) = range.split_once('-').unwrap();
+    let (start, end): (usize, usize) = (start.parse().unwrap(), end.parse().unwrap());
+    let end = end.min(all.len() - 1);
+    answer(206, &all[start..=end])
+        .with("etag", "\"1\"")
+        .with("content-range", format!("bytes {start}-{end}/{}", all.len()))
+}
+
+/// What came of one object from a service that answers so.
+fn get_object(
+    respond: impl Fn(&Request, usize) -> Answer + Send + Sync + 'static,
+) -> (Told, Pod, Server) {
+    let (pod, server) = (Pod::new(), Server::start(respond));
+    pod.write("keys/AWS_ACCESS_KEY_ID", "me");
+    pod.write("keys/AWS_SECRET_ACCESS_KEY", "secret");
+    let s3 = S3 {
+        endpoint: Some(format!("http://{}", server.address)),
+        credentials: Some(pod.text("keys")),
+        ..S3::default()
+    };
+    let place = Place::Url { url: "s3://bucket/key".into(), headers: None, s3: Some(s3) };
+    let plan = PreparePlan { patience: 60, ..pod.prepare_plan(vec![from_place(place)]) };
+    let told = pod.prepare(&plan);
+    (told, pod, server)
+}
+
+#[test]
+fn an_object_is_taken_up_where_it_was_cut_off() {
+    let slow =
+        "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
+    let (told, pod, server) = get_object(move |request, before| match before {
+        0 => answer(503, slow).with("retry-after", "1"),
+        2 => range(request, &body()).breaking(2_000_000, Break::Close),
+        _ => range(request, &body()),
+    });
+    assert_eq!(told.code, 0, "{told:?}");
+    assert_eq!(std::fs::read(pod.at("scratch/key")).unwrap(), body());
+    let message = &told.reports[1].failure.as_ref().unwrap().message;
+    let expected = "Details: key from s3://bucket/key: the server answered 503: SlowDown Please reduce your request rate.";
+    assert!(message.ends_with(expected), "{message}");
+    let last = server.requests().pop().unwrap();
+    assert_eq!(last.header("range"), Some("bytes=2000000-4999999"));
+    assert_eq!(last.header("if-match"), Some("\"1\""));
+}
+
+#[test]
+fn an_object_that_changes_meanwhile_is_not_put_together() {
+    let gone = "<Error><Code>PreconditionFailed</Code><Message>It changed</Message></Error>";
+    let (told, pod, _) = get_object(move |request, before| match before {
+        0 => range(request, &body()),
+        1 => range(request, &body()).breaking(2_000_000, Break::Close),
+        _ => answer(412, gone),
+    });
+    assert_eq!((told.code, told.failure().0), (1, 13));
+    assert!(told.failure().2.ends_with("412: PreconditionFailed It changed"), "{told:?}");
+    assert_eq!(pod.files("scratch"), [""; 0]);
 }
 
 #[test]

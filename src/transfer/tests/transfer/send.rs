@@ -117,7 +117,7 @@ fn a_missing_output_is_named() {
     );
     assert_eq!((told.code, told.failure()), (1, (12, 2, message.as_str())));
     assert_eq!(told.states(), [State::Waiting, State::Active, State::Kept, State::Failed]);
-    assert_eq!(pod.files("volume"), [""; 0], "nothing goes where something is missing");
+    assert_eq!(pod.files("volume/out"), ["err.txt", "out.txt", "result"], "what is there is sent");
 }
 
 #[test]

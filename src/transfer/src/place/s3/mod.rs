@@ -4,20 +4,22 @@
 //! one and the same object.
 
 mod service;
+mod upload;
 
-use std::{fs, io, os::unix::fs::FileExt, path::Path, sync::Arc, time::Duration};
+pub(super) use upload::put;
+
+use std::{fs, io, path::Path, time::Duration};
 
 use bytes::Bytes;
 use duj_protocol::transfer::S3;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::{
-    GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutPayload,
+    GetOptions, GetRange, ObjectStore, ObjectStoreExt as _,
     aws::{AmazonS3, AmazonS3Builder},
-    multipart::{MultipartStore, PartId},
     path::Path as Key,
 };
 
-use super::{Context, Outgoing};
+use super::Context;
 use crate::{
     fault::Fault,
     names,
@@ -26,20 +28,14 @@ use crate::{
 };
 
 const MIB: u64 = 1 << 20;
-/// S3's own least size of a part but the last.
-const PART: u64 = 5 * MIB;
-/// S3 takes at most 10,000.
-const PARTS: u64 = 9_000;
 /// Bytes that are asked for at once.
 const RANGE: u64 = 8 * MIB;
 /// How much of a range's bytes is in memory at most.
 const RANGE_ROOM: u64 = 4 * MIB;
 /// Bytes that are written to the disk at once.
 const BLOCK: usize = 1 << 20;
-/// Parts of one file at a time.
+/// Ranges and parts of one file at a time.
 const PARTS_AT_ONCE: usize = 8;
-/// A service that puts many parts together takes its time.
-const COMPLETION: Duration = Duration::from_mins(10);
 /// The slowest line that is not given up, in bytes a second.
 const SLOWEST: u64 = 50_000;
 /// Objects that a directory may have.
@@ -307,96 +303,9 @@ impl Range<'_> {
     }
 }
 
-/// Puts a file there.
-pub(super) async fn put(
-    context: &Context,
-    bucket: &Bucket,
-    key: &str,
-    file: &Outgoing,
-) -> Result<(), Fault> {
-    let what = bucket.what("PUT", key);
-    let key = key_of(key, &what)?;
-    if file.size <= PART {
-        let _room = context.room(file.size).await?;
-        let bytes = read(file, 0, file.size).await?;
-        return persist(context.retry(), async || {
-            context.go_on()?;
-            let put = async {
-                let put = bucket.store.put(&key, PutPayload::from(bytes.clone())).await;
-                put.map_err(|error| service::fault(&error, &what))
-            };
-            within(limit(file.size), &what, put).await.map(drop)
-        })
-        .await;
-    }
-    let id = persist(context.retry(), async || {
-        let begun = async {
-            let begun = bucket.store.create_multipart(&key).await;
-            begun.map_err(|error| service::fault(&error, &what))
-        };
-        within(STALL, &what, begun).await
-    })
-    .await?;
-    let done = put_parts(context, bucket, &key, &id, file, &what).await;
-    if done.is_err() {
-        // Best effort: the service's own rules remove what this does not.
-        let aborted = bucket.store.abort_multipart(&key, &id);
-        let _ = tokio::time::timeout(STALL, aborted).await;
-    }
-    done
-}
-
-async fn put_parts(
-    context: &Context,
-    bucket: &Bucket,
-    key: &Key,
-    id: &String,
-    file: &Outgoing,
-    what: &str,
-) -> Result<(), Fault> {
-    let part = PART.max(file.size.div_ceil(PARTS).next_multiple_of(MIB));
-    let parts = (0..file.size.div_ceil(part)).map(|number| async move {
-        let (start, end) = (number * part, ((number + 1) * part).min(file.size));
-        let _room = context.room(end - start).await?;
-        context.go_on()?;
-        let bytes = read(file, start, end).await?;
-        let index = usize::try_from(number).unwrap_or(usize::MAX);
-        persist(context.retry(), async || {
-            context.go_on()?;
-            let put = async {
-                let bytes = PutPayload::from(bytes.clone());
-                let put = bucket.store.put_part(key, id, index, bytes).await;
-                put.map_err(|error| service::fault(&error, what))
-            };
-            within(limit(end - start), what, put).await
-        })
-        .await
-    });
-    let parts: Vec<PartId> = stream::iter(parts).buffered(PARTS_AT_ONCE).try_collect().await?;
-    persist(context.retry(), async || {
-        let completed = async {
-            let completed = bucket.store.complete_multipart(key, id, parts.clone()).await;
-            completed.map_err(|error| service::fault(&error, what))
-        };
-        within(COMPLETION, what, completed).await.map(drop)
-    })
-    .await
-}
-
 /// How long so many bytes may take.
 fn limit(bytes: u64) -> Duration {
     STALL + Duration::from_secs(bytes / SLOWEST)
-}
-
-/// Bytes of a file, read off the threads that speak to servers.
-async fn read(file: &Outgoing, start: u64, end: u64) -> Result<Bytes, Fault> {
-    let from = Arc::clone(&file.file);
-    let read = tokio::task::spawn_blocking(move || {
-        let mut bytes = vec![0; usize::try_from(end - start).unwrap_or_default()];
-        from.read_exact_at(&mut bytes, start).map(|()| Bytes::from(bytes))
-    });
-    let read = read.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-    read.map_err(|error| file.fault(&error))
 }
 
 #[cfg(test)]
