@@ -92,9 +92,10 @@ impl Objects {
         world.create::<Secret>(secret).await;
     }
 
-    /// Makes a Secret of this name, with keys that the server does not know.
+    /// Makes a Secret of this name, with a secret that is not the server's.
     pub async fn wrong_secret(&self, world: &World, name: &str) {
-        let keys = json!({ "AWS_ACCESS_KEY_ID": "NOBODY", "AWS_SECRET_ACCESS_KEY": "nothing" });
+        let user = variable("AWS_ACCESS_KEY_ID");
+        let keys = json!({ "AWS_ACCESS_KEY_ID": user, "AWS_SECRET_ACCESS_KEY": "nothing" });
         let secret = json!({ "metadata": { "name": name }, "stringData": keys });
         world.create::<Secret>(secret).await;
     }

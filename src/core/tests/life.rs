@@ -24,8 +24,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: duj_tally::cases(ProptestConfig::default().cases), max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn lives(on_hold: bool, leased: bool, plan in prop::collection::vec(step(), 0..60)) {
-        let mut world = World::new(on_hold, leased);
+    fn lives(on_hold: bool, leased: bool, files: bool, plan in prop::collection::vec(step(), 0..60)) {
+        let mut world = World::new(on_hold, leased, files);
         for step in plan {
             world.take(step);
         }
@@ -34,8 +34,8 @@ proptest! {
 
     /// A decision is a function of its facts, and once its status is committed it decides the same effects and no status.
     #[test]
-    fn decisions_are_deterministic_and_idempotent(on_hold: bool, leased: bool, plan in prop::collection::vec(step(), 0..40)) {
-        let mut world = World::new(on_hold, leased);
+    fn decisions_are_deterministic_and_idempotent(on_hold: bool, leased: bool, files: bool, plan in prop::collection::vec(step(), 0..40)) {
+        let mut world = World::new(on_hold, leased, files);
         for step in plan {
             world.take(step);
             let Some(observed) = world.operator.observed(world.now) else { continue };

@@ -70,7 +70,7 @@ fn without_cluster(steps: &mut Steps, tried: &Tried) -> anyhow::Result<()> {
             "--workspace",
             "--all-targets",
             "--features",
-            "docker-universe/real-node",
+            "docker-universe/real-node,duj-transfer/real-s3",
         ];
         cargo(&[&all[..], &["--", "--deny", "warnings"]].concat())
     })?;
@@ -110,6 +110,17 @@ fn with_cluster(steps: &mut Steps, arguments: &Arguments) -> anyhow::Result<()> 
             .envs(cluster.variables());
         finish(command)
     };
+    if only.is_none() {
+        steps.run("transfers and a real S3 server", || {
+            let mut command = Command::new(env!("CARGO"));
+            command
+                .args(["test", "--quiet", "--package", "duj-transfer"])
+                .args(["--features", "real-s3", "--test", "real_s3"])
+                .current_dir(crate::repository())
+                .env("VERSITYGW", cluster::tool("versitygw")?);
+            finish(command)
+        })?;
+    }
     let real = "docker-universe/real-node";
     steps.run("scenarios on the real node", || scenarios(real, "node", SCENARIOS_AT_ONCE))?;
     if only.is_none() {

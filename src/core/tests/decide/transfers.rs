@@ -54,7 +54,7 @@ fn sending(outcome: Outcome) -> Play {
 
 fn hear(play: &mut Play, report: Report) {
     let name = play.pod().name;
-    play.operator.heard.insert(name, report);
+    play.server.said.insert(name, report);
 }
 
 fn kept(play: &Play, round: u64) -> Report {

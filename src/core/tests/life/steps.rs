@@ -1,12 +1,15 @@
 //! What can happen in the world, one step at a time.
 
 use crate::{
-    stage::{self, End, Fault, Kubelet, Operator, Server},
+    stage::{self, End, Fault, Kubelet, Operator, Server, transfers},
     witness::Witness,
 };
 use duj_api::status::ProcStatus;
 use duj_core::{facts::PodFacts, observed::RefusalKind};
-use duj_protocol::{Outcome, Record};
+use duj_protocol::{
+    Outcome, Record,
+    transfer::{Report, State},
+};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::json;
@@ -25,7 +28,7 @@ pub(crate) enum Step {
     /// Seconds pass.
     Wait(i64),
     /// Something happens to a pod that has not ended.
-    Pod([PodStep; 3]),
+    Pod([PodStep; 4]),
     /// The owner sets `spec.hold`.
     Hold(bool),
     /// The owner mends the job, where the schema lets them.
@@ -36,7 +39,7 @@ pub(crate) enum Step {
     Refuse(Option<RefusalKind>),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PodStep {
     Bind,
     Unschedulable,
@@ -61,10 +64,19 @@ pub(crate) enum PodStep {
     Delete,
     StopAsAsked,
     CollectGarbage,
+    /// Its outputs are sent.
+    Sent,
+    /// They cannot be sent, and are kept.
+    Kept,
+    /// They are given up.
+    GivenUp,
+    /// The container that sends them is killed.
+    TransferKilled,
 }
 
-/// What may happen to a pod without a node, to one that is set up, and to one that runs; that which fits happens.
-fn pod_step() -> impl Strategy<Value = [PodStep; 3]> {
+/// What may happen to a pod without a node, to one that is set up, to one that runs and to one that sends its outputs; that
+/// which fits happens.
+fn pod_step() -> impl Strategy<Value = [PodStep; 4]> {
     use PodStep::*;
     let unbound = prop_oneof![6 => Just(Bind), 1 => Just(Unschedulable), 1 => Just(Delete)];
     let bound = prop_oneof![
@@ -78,7 +90,11 @@ fn pod_step() -> impl Strategy<Value = [PodStep; 3]> {
         1 => Just(OutOfMemory), 1 => Just(OverDisk), 1 => Just(NotStarted), 1 => Just(KilledSilently),
         1 => Just(Evicted), 2 => Just(Unreachable), 2 => Just(Answers), 1 => Just(CollectGarbage),
     ];
-    (unbound, bound, running).prop_map(<[PodStep; 3]>::from)
+    let sending = prop_oneof![
+        4 => Just(Sent), 6 => Just(Kept), 1 => Just(GivenUp), 1 => Just(TransferKilled), 2 => Just(Delete),
+        3 => Just(StopAsAsked), 1 => Just(CollectGarbage),
+    ];
+    (unbound, bound, running, sending).prop_map(<[PodStep; 4]>::from)
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
@@ -118,11 +134,14 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(on_hold: bool, leased: bool) -> Self {
+    pub(crate) fn new(on_hold: bool, leased: bool, files: bool) -> Self {
         let lease = leased.then_some(300);
-        let spec = json!({
+        let mut spec = json!({
             "image": "busybox:1.35", "executable": "sh", "hold": on_hold, "leaseDuration": lease,
         });
+        if files {
+            spec["outputDestination"] = json!({ "url": "s3://bucket/results/" });
+        }
         let server = Server::with(stage::job(spec));
         let mut operator = Operator::default();
         operator.look(&server);
@@ -146,7 +165,8 @@ impl World {
             Step::Look { job, pods, commands } => self.look(job, pods, commands),
             Step::Wait(seconds) => self.now += SignedDuration::from_secs(seconds),
             Step::Pod(steps) => {
-                let place = |pod: PodFacts| match (pod.node, pod.job.running) {
+                let place = |pod: PodFacts| match (&pod.node, pod.job.running) {
+                    _ if pod.is_sending() => 3,
                     (None, _) => 0,
                     (Some(_), None) => 1,
                     (Some(_), Some(_)) => 2,
@@ -180,7 +200,8 @@ impl World {
         }
         let status = self.server.job.as_ref().and_then(|job| job.status.clone());
         let Some(record) = status.as_ref().map(stage::proc_record) else { return };
-        if let Some(live) = self.live().filter(|pod| pod.deleting.is_none()) {
+        let kept = |pod: &PodFacts| record.outputs_kept && pod.attempt == record.attempt;
+        if let Some(live) = self.live().filter(|pod| pod.deleting.is_none() && !kept(pod)) {
             assert!(
                 matches!(
                     record.status,
@@ -227,6 +248,9 @@ impl World {
     fn take_pod_step(&mut self, step: PodStep) {
         let Some(pod) = self.live() else { return };
         let (bound, runs) = (pod.node.is_some(), pod.job.running.is_some());
+        if pod.is_sending() {
+            return self.take_sending_step(&pod, step);
+        }
         let now = self.now;
         let mut kubelet = Kubelet { server: &mut self.server, name: pod.name.clone(), now };
         let mut wait = |reason, message: &str| {
@@ -260,7 +284,15 @@ impl World {
         match step {
             PodStep::Bind if !bound && pod.deleting.is_none() => kubelet.bind(),
             PodStep::Unschedulable if !bound => kubelet.unschedulable("0/1 nodes are available"),
-            PodStep::Run if bound && !runs && pod.deleting.is_none() => kubelet.run(),
+            PodStep::Run if bound && !runs && pod.deleting.is_none() => {
+                kubelet.run();
+                if pod.transfer.is_some() {
+                    kubelet.transfers();
+                }
+            }
+            PodStep::Exit(code) if runs && pod.transfer.is_some() => {
+                kubelet.outcome_before_transfer(Outcome::Exited(code));
+            }
             PodStep::Exit(code) if runs => {
                 kubelet.outcome(Outcome::Exited(code));
                 self.note_result(&pod, code);
@@ -289,6 +321,44 @@ impl World {
             PodStep::StopAsAsked if pod.deleting.is_some() && runs => kubelet.stop(),
             PodStep::StopAsAsked if pod.deleting.is_some() && bound => kubelet.end_unstarted(),
             PodStep::CollectGarbage if bound => kubelet.collect_garbage(),
+            _ => {}
+        }
+    }
+
+    /// Its process has ended, and `transfer` has its outputs.
+    fn take_sending_step(&mut self, pod: &PodFacts, step: PodStep) {
+        let now = self.now;
+        let known = self.server.said.get(&pod.name).cloned();
+        let kept = known
+            .as_ref()
+            .is_some_and(|said| said.state == State::Kept && said.round > u64::from(pod.resends));
+        let round = u64::from(pod.resends) + 1;
+        let failed = |state| Report {
+            failure: Some(transfers::failure(12, 13, "403 Forbidden")),
+            round,
+            ..transfers::report(state, now)
+        };
+        let code = pod.job.terminated.as_ref().map_or(0, |end| end.exit_code);
+        let mut kubelet = Kubelet { server: &mut self.server, name: pod.name.clone(), now };
+        match step {
+            PodStep::Kept if !kept => {
+                self.server.said.insert(pod.name.clone(), failed(State::Kept));
+            }
+            // What is kept is not sent unless somebody wants it.
+            PodStep::Sent | PodStep::StopAsAsked if !kept => {
+                if step != PodStep::StopAsAsked || pod.deleting.is_some() {
+                    let done = Report { round, ..transfers::report(State::Done, now) };
+                    kubelet.transferred(0, &done.to_message());
+                    self.note_result(pod, code);
+                }
+            }
+            PodStep::StopAsAsked if pod.deleting.is_some() => {
+                kubelet.transferred(1, &failed(State::Failed).to_message());
+            }
+            PodStep::GivenUp => kubelet.transferred(1, &failed(State::Failed).to_message()),
+            PodStep::TransferKilled => kubelet.transferred(137, ""),
+            PodStep::Delete => kubelet.delete(),
+            PodStep::CollectGarbage => kubelet.collect_garbage(),
             _ => {}
         }
     }
@@ -336,9 +406,14 @@ impl World {
     }
 
     fn help(&mut self) {
-        for step in
-            [PodStep::Answers, PodStep::StopAsAsked, PodStep::Exit(0), PodStep::Run, PodStep::Bind]
-        {
+        for step in [
+            PodStep::Answers,
+            PodStep::StopAsAsked,
+            PodStep::Sent,
+            PodStep::Exit(0),
+            PodStep::Run,
+            PodStep::Bind,
+        ] {
             self.take_pod_step(step);
         }
         let Some(status) = self.server.job.as_ref().unwrap().status.clone() else { return };

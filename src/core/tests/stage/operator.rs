@@ -53,6 +53,7 @@ impl Operator {
         self.job.clone_from(&server.job);
         self.pods.clone_from(&server.pods);
         self.commands.clone_from(&server.commands);
+        self.heard.clone_from(&server.said);
     }
 
     /// The watch tells of one pod.

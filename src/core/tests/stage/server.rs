@@ -6,6 +6,7 @@
 use duj_api::{DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, names};
 use duj_core::observed::{LogPart, RefusalKind};
 use duj_protocol::lease::Mark;
+use duj_protocol::transfer::Report;
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
 use serde_json::{Value, json};
@@ -19,6 +20,8 @@ pub(crate) struct Server {
     pub(crate) commands: BTreeMap<String, DockerUniverseCommand>,
     /// Pages of the log: the parts that each holds.
     pub(crate) pages: BTreeMap<i64, Vec<String>>,
+    /// The last line of the log of each pod's container `transfer`.
+    pub(crate) said: BTreeMap<String, Report>,
     /// Answer to the creation of pods, if not 201.
     pub(crate) refuses: Option<(RefusalKind, String)>,
     /// Changes so far.
@@ -41,6 +44,7 @@ impl Server {
             pods: BTreeMap::new(),
             commands: BTreeMap::new(),
             pages: BTreeMap::new(),
+            said: BTreeMap::new(),
             refuses: None,
             version: 1,
         }

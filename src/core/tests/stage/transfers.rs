@@ -57,7 +57,7 @@ impl Kubelet<'_> {
     /// The job's process ended, and `transfer` goes on.
     pub(crate) fn outcome_before_transfer(&mut self, outcome: Outcome) {
         let started = self.running_since().unwrap_or(self.now);
-        let code = i32::from(outcome != Outcome::Exited(0));
+        let code = if let Outcome::Exited(code) = outcome { code } else { 1 };
         let reason = if code == 0 { "Completed" } else { "Error" };
         let message = record(started, self.now, outcome).to_message();
         self.end_container(&End { code, reason, message, started: true });
