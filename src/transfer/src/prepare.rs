@@ -15,18 +15,37 @@ use duj_protocol::transfer::{Brought, Entry, Failure, PreparePlan, State, handsh
 
 use crate::{
     checkpoint, executable, fault::Fault, handshake as files, image, inputs, names, place::Context,
-    report::Reporter, scratch::Scratch, tree::Tree,
+    report::Reporter, scratch::Scratch, signals::Signals, tree::Tree,
 };
 
 /// Exit code where the image's configuration cannot be had.
 const EXIT_IMAGE_UNKNOWN: i32 = 3;
+/// Exit code of a program that was asked to end, as a shell tells it.
+const EXIT_ASKED: i32 = 128 + 15;
 /// Everyone may execute the starter, nobody may change it.
 const STARTER_MODE: u32 = 0o555;
 
-/// Does what the plan says; the exit code.
+/// Does what the plan says; the exit code. It ends at once when it is asked to: no job has begun yet.
 pub(crate) async fn prepare(plan: PreparePlan, reporter: &Arc<Reporter>) -> i32 {
-    let ended = match begin(&plan) {
-        Ok(()) => ask_for_image(&plan, reporter).await,
+    let signals = match Signals::ignore() {
+        Ok(signals) => signals,
+        Err(error) => {
+            let fault = Fault::io(&error, "waiting for signals");
+            return failed(reporter, fault.failure(reporter.direction()));
+        }
+    };
+    tokio::select! {
+        code = prepare_all(&plan, reporter) => code,
+        () = signals.wait() => {
+            reporter.conclude(State::Failed, None);
+            EXIT_ASKED
+        }
+    }
+}
+
+async fn prepare_all(plan: &PreparePlan, reporter: &Arc<Reporter>) -> i32 {
+    let ended = match begin(plan) {
+        Ok(()) => ask_for_image(plan, reporter).await,
         Err(fault) => Err(fault),
     };
     match ended {
@@ -38,7 +57,7 @@ pub(crate) async fn prepare(plan: PreparePlan, reporter: &Arc<Reporter>) -> i32 
         }
         Err(fault) => return failed(reporter, fault.failure(reporter.direction())),
     }
-    match bring(&plan, reporter).await {
+    match bring(plan, reporter).await {
         Ok(()) => {
             reporter.conclude(State::Done, None);
             0

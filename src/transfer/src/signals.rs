@@ -1,4 +1,4 @@
-//! Being asked to end: this program ends when its work is done, and only remembers that it was asked.
+//! Being asked to end: `send` ends when its work is done, and only remembers that it was asked.
 //!
 //! Invariant: from [`Signals::ignore`] on neither SIGTERM nor SIGINT ends the program.
 
@@ -29,6 +29,13 @@ impl Signals {
             }
         });
         Ok(Self(told))
+    }
+
+    /// Waits until it is asked.
+    pub(crate) async fn wait(mut self) {
+        if self.0.wait_for(|asked| *asked).await.is_err() {
+            std::future::pending::<()>().await; // cannot be: who tells lives as long as the program
+        }
     }
 
     /// Whether it was asked.

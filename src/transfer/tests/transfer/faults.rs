@@ -8,8 +8,10 @@ use std::{
 
 use duj_protocol::transfer::{Place, PreparePlan, S3, State};
 
+use rustix::process::Signal;
+
 use crate::{
-    program::{Pod, Told, from_place, from_url},
+    program::{Pod, Told, from_place, from_url, signal, told, wait},
     server::{Answer, Break, Request, Server, answer},
 };
 
@@ -127,6 +129,18 @@ fn a_server_that_says_nothing_more_is_left() {
     assert_eq!((told.code, pod.read("scratch/file").as_str()), (0, "here"));
     let message = &told.reports[1].failure.as_ref().unwrap().message;
     assert!(message.ends_with("nothing came for 30 s"), "{message}");
+}
+
+#[test]
+fn who_brings_files_ends_at_once_when_asked() {
+    let server = Server::start(|_, _| answer(200, body()).breaking(2_500_000, Break::Stall));
+    let pod = Pod::new();
+    let child = pod.start("prepare", &pod.prepare_plan(vec![from_url(&server.url("file"))]));
+    wait("a part of the file", || !pod.files("scratch").is_empty());
+    signal(&child, Signal::TERM);
+    let told = told(&pod, &child.wait_with_output().unwrap());
+    assert_eq!((told.code, told.last.state), (143, State::Failed));
+    assert_eq!(pod.files("scratch"), [""; 0]);
 }
 
 #[test]
