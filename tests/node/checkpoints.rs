@@ -19,6 +19,7 @@ async fn a_job_goes_on_from_its_newest_checkpoint() {
         "checkpointDestination": { "url": objects.url("checkpoints") }, "killSig": "SIGKILL",
     });
     world.submit("counts", script(count, fields)).await;
+    world.wait_for("counts", ProcStatus::Running).await;
     // Two checkpoints: the third run sleeps.
     world
         .until("two checkpoints were made", || async {
@@ -63,6 +64,7 @@ async fn files_of_a_stopped_attempt_wait_for_the_next() {
         "outputDestination": { "url": objects.url("results/") },
     });
     world.submit("evicted", script(text, fields)).await;
+    world.wait_for("evicted", ProcStatus::Running).await;
     world
         .until("it wrote its file", || async { world.output("evicted").await.contains("ready") })
         .await;

@@ -139,7 +139,13 @@ impl Work<'_> {
         ids.sort_by_key(|id| Reverse(self.records[id].job_prio));
         // The first of them finds out what the image runs by itself; the others wait for that.
         if self.asks_for_image() {
-            let asking = self.pods().any(|pod| !pod.ended() && pod.job.running.is_none());
+            let image = &self.observed.job.spec.image;
+            let found = |pod: &PodFacts| {
+                let of_it = pod.image.as_ref() == Some(image);
+                of_it && pod.prepared().is_some_and(|report| report.image.is_some())
+            };
+            // What one has found is about to be committed.
+            let asking = self.pods().any(|pod| !pod.ended() || found(pod));
             let first = if asking { None } else { ids.iter().find_map(|id| self.create_pod(*id)) };
             return first.into_iter().collect();
         }

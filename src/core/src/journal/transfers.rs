@@ -18,7 +18,8 @@ impl Journal {
         finished: bool,
     ) {
         let time = |milliseconds: Option<i64>| Timestamp::from_millisecond(milliseconds?).ok();
-        let Some(started) = time(report.started) else { return };
+        let nothing = report.files == 0 && report.failure.is_none();
+        let Some(started) = time(report.started).filter(|_| !nothing) else { return };
         let since = queued.unwrap_or(started).min(started);
         let waited = u64::try_from(started.duration_since(since).as_secs()).unwrap_or(0);
         self.stage(proc, since, in_queue, None);

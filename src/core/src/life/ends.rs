@@ -26,6 +26,7 @@ impl Proc<'_> {
         } else if matches!(end.fate, Fate::Held(_)) {
             self.log_brought(pod);
         }
+        self.log_checkpoints(end.sent.as_ref());
         if self.record.disconnected
             && !matches!(
                 end.fate,
@@ -50,7 +51,6 @@ impl Proc<'_> {
             Fate::ImageChanged(_) => self.void(pod),
             Fate::ImageUnknown(words) => self.image_unknown(pod, words, &end, at),
             Fate::Held(reason) => {
-                self.log_checkpoints(end.sent.as_ref());
                 self.log_sent(pod, end.sent.as_ref());
                 self.account(at);
                 self.record.hold = Some(hold::from_slot(&pod.slot(), reason.clone()));
@@ -87,7 +87,6 @@ impl Proc<'_> {
             Exit::Signal { number, .. } => (None, Some(*number)),
         };
         self.note_left(end);
-        self.log_checkpoints(end.sent.as_ref());
         self.log_sent(pod, end.sent.as_ref());
         // HTCondor counts the completion before it asks whether it was the last one.
         self.record.num_job_completions += 1;
@@ -122,6 +121,7 @@ impl Proc<'_> {
         {
             self.execute(pod, started);
         }
+        self.log_checkpoints(end.as_ref().and_then(|end| end.sent.as_ref()));
         if let (Some(pod), Some(end)) = (pod, &end)
             && self.record.hold.as_ref().is_some_and(|hold| hold.stopping)
             && matches!(end.fate, Fate::Exited(_) | Fate::Signalled(_))

@@ -101,7 +101,6 @@ impl Proc<'_> {
     }
 
     fn hold_unsent(&mut self, reason: Hold, pod: &PodFacts, end: &End, at: Timestamp) {
-        self.log_checkpoints(end.sent.as_ref());
         self.log_sent(pod, end.sent.as_ref());
         self.account(at);
         self.record.vacating = None;

@@ -11,6 +11,7 @@ use duj_protocol::{
     Outcome,
     transfer::{ImageCommand, Report, State},
 };
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 fn files() -> Value {
@@ -285,6 +286,14 @@ fn checkpoints_are_told_once() {
         play.is("Running", "Running", log);
         play.wait(30);
     }
+    // What was not heard meanwhile is read at the end, whatever that is.
+    play.pod().delete();
+    let count =
+        Report { checkpoint_count: 4, checkpoints: vec![0; 4], ..report(State::Done, play.now) };
+    play.pod().stop();
+    play.pod().transferred(0, &count.to_message());
+    play.scene("evicted");
+    assert!(play.log().starts_with("0 40 40 40 1 3 3 3 3 4"), "{}", play.log());
 }
 
 fn image_job() -> Value {
@@ -398,6 +407,10 @@ fn one_proc_finds_out_for_all() {
     let found = found(&play);
     play.pod().prepared(&found);
     play.pod().run();
+    let decision = play.decision();
+    assert!(decision.after.is_empty(), "not before the answer is committed: {:?}", decision.after);
     play.scene("the first one runs");
     assert_eq!(play.server.pods.len(), 3);
+    let asked = |pod: &Pod| pod.spec.as_ref().is_some_and(|spec| spec.init_containers.is_some());
+    assert_eq!(play.server.pods.values().filter(|pod| asked(pod)).count(), 1);
 }

@@ -345,12 +345,12 @@ impl World {
                 self.server.said.insert(pod.name.clone(), failed(State::Kept));
             }
             // What is kept is not sent unless somebody wants it.
-            PodStep::Sent | PodStep::StopAsAsked if !kept => {
-                if step != PodStep::StopAsAsked || pod.deleting.is_some() {
-                    let done = Report { round, ..transfers::report(State::Done, now) };
-                    kubelet.transferred(0, &done.to_message());
-                    self.note_result(pod, code);
-                }
+            PodStep::Sent | PodStep::StopAsAsked
+                if !kept && (step == PodStep::Sent || pod.deleting.is_some()) =>
+            {
+                let done = Report { round, ..transfers::report(State::Done, now) };
+                kubelet.transferred(0, &done.to_message());
+                self.note_result(pod, code);
             }
             PodStep::StopAsAsked if pod.deleting.is_some() => {
                 kubelet.transferred(1, &failed(State::Failed).to_message());

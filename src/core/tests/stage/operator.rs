@@ -160,7 +160,7 @@ impl Operator {
             }
             Effect::Resend { name, uid, number } => {
                 request(fault, || {
-                    server.annotate(&name, &uid, names::ANNOTATION_RESEND, number.to_string())
+                    server.annotate(&name, &uid, names::ANNOTATION_RESEND, number.to_string());
                 })
                 .ok_or(Interrupted)?;
             }
