@@ -131,7 +131,8 @@ fn of_image(place: Place, name: &str, image: [&[&str]; 2], words: &[&str]) -> En
     fs::create_dir(&directory).unwrap();
     let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     let [entrypoint, command] = image.map(list);
-    let image = ImageCommand { digest: "sha256:1".into(), entrypoint, command };
+    let image =
+        ImageCommand { digest: "sha256:1".into(), entrypoint, command, ..ImageCommand::default() };
     let text = serde_json::to_string(&image).unwrap();
     fs::write(directory.join(handshake::IMAGE_COMMAND), text).unwrap();
     job.switch(flags::IMAGE_COMMAND).run(place, words)

@@ -73,9 +73,14 @@ fn ask(pod: &Pod, server: &Server, image: &str, patience: u64) -> Told {
     pod.prepare(&PreparePlan { image: Some(question), patience, ..pod.prepare_plan(vec![]) })
 }
 
+fn digest_of_ours() -> String {
+    digest(&manifest())
+}
+
 fn expected(digest: String) -> ImageCommand {
     ImageCommand {
         digest,
+        manifest: digest_of_ours(),
         entrypoint: vec!["/run".into(), "a b".into()],
         command: vec!["-x".into()],
     }
