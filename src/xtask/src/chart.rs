@@ -16,10 +16,11 @@ use std::{
 const IMAGE: &str = "image.reference=registry.example.org/docker-universe@sha256:00";
 
 /// Rights in every namespace with jobs: `group/resource: verbs`.
-const RIGHTS: [&str; 9] = [
+const RIGHTS: [&str; 10] = [
     "/configmaps: create get update",
     "/events: list",
     "/pods: create delete get list patch watch",
+    "/pods/log: get",
     "dockeruniverse.io/dockeruniversecommands: delete get list watch",
     "dockeruniverse.io/dockeruniversecommands/status: patch",
     "dockeruniverse.io/dockeruniversejobs: delete get list watch",
