@@ -14,6 +14,9 @@ use std::time::Duration;
 
 type Teller = mpsc::Sender<Result<Frame<Bytes>, Cut>>;
 
+/// Frames that come late come so much late at most.
+const LATEST: Duration = Duration::from_secs(20);
+
 /// What the API server says of a resource version that is too old.
 const EXPIRED: &str = concat!(
     r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","#,
@@ -69,7 +72,7 @@ async fn relay(
 ) -> Result<(), mpsc::SendError> {
     let (kind, after) = fault.unzip();
     let (mut lines, mut seen, mut count) = (Lines::default(), 0, Some(count));
-    let (mut delay, mut lost) = (Duration::ZERO, 0);
+    let (mut delay, mut late, mut lost) = (Duration::ZERO, Duration::ZERO, 0);
     loop {
         let piece = tokio::select! {
             frame = body.frame() => match frame {
@@ -108,8 +111,10 @@ async fn relay(
                 }
                 return teller.send(Err(Cut)).await;
             }
-            if !delay.is_zero() {
+            // Each waits for the one before: without an end the last would come minutes late.
+            if !delay.is_zero() && late < LATEST {
                 tokio::time::sleep(delay).await;
+                late += delay;
             }
             teller.send(Ok(Frame::data(line))).await?;
         }
