@@ -43,3 +43,28 @@ async fn the_starter_is_copied_and_the_job_ends_as_ever() {
     assert_eq!((hold.code, hold.subcode), (6, 2));
     world.end().await;
 }
+
+#[tokio::test]
+async fn what_brings_files_brings_the_starter_too() {
+    let world = World::new("copied-files").await;
+    world
+        .submit(
+            "files",
+            json!({
+                "executable": "./run.sh", "output": "out.txt",
+                "transferInput": [{ "name": "run.sh", "text": "#!/bin/sh\necho brought\n" }],
+            }),
+        )
+        .await;
+    let spec = json!({ "image": world::image("both:1"), "arguments": ["words"] });
+    world.submit("own-command", spec).await;
+    for (name, output) in [("files", "brought\n"), ("own-command", "from both: words\n")] {
+        let record = world.wait_for(name, ProcStatus::Completed).await;
+        assert_eq!(record.exit_code, Some(0), "{name}: {record:?}");
+        assert_eq!(world.output(name).await, output);
+        let pod = world.pod(name).await.spec.unwrap();
+        assert_eq!(pod.init_containers.map(|all| all.len()), Some(1), "{name}");
+        assert!(pod.volumes.unwrap().iter().all(|volume| volume.image.is_none()));
+    }
+    world.end().await;
+}
