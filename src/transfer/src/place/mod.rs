@@ -2,6 +2,7 @@
 //!
 //! Invariant: however many files there are, what is in memory at a time is bounded.
 
+mod blocks;
 pub(crate) mod http;
 pub(crate) mod s3;
 pub(crate) mod volume;
@@ -20,6 +21,7 @@ use duj_protocol::transfer::{Place, S3};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
+use self::blocks::Blocks;
 use crate::{fault::Fault, names, report::Reporter, retry::Retry};
 
 /// What may be under way in S3 at a time, in MiB; a request for less counts as one.
@@ -40,6 +42,7 @@ pub(crate) struct Context {
     room: Semaphore,
     files: Semaphore,
     stopped: AtomicBool,
+    blocks: Blocks,
     buckets: Mutex<Vec<Known>>,
 }
 
@@ -52,6 +55,7 @@ impl Context {
             room: Semaphore::new(ROOM as usize),
             files: Semaphore::new(FILES),
             stopped: AtomicBool::new(false),
+            blocks: Blocks::default(),
             buckets: Mutex::default(),
         }
     }

@@ -37,7 +37,7 @@ pub(in crate::place) async fn put(
     let key = key_of(key, &what)?;
     if file.size <= PART {
         let _room = context.room(file.size).await?;
-        let bytes = read(file, 0, file.size).await?;
+        let bytes = read(context, file, 0, file.size).await?;
         return persist(context.retry(), async || {
             context.go_on()?;
             let put = async {
@@ -78,7 +78,7 @@ async fn put_parts(
         let (start, end) = (number * part, ((number + 1) * part).min(file.size));
         let _room = context.room(end - start).await?;
         context.go_on()?;
-        let bytes = read(file, start, end).await?;
+        let bytes = read(context, file, start, end).await?;
         let index = usize::try_from(number).unwrap_or(usize::MAX);
         persist(context.retry(), async || {
             context.go_on()?;
@@ -103,11 +103,11 @@ async fn put_parts(
 }
 
 /// Bytes of a file, read off the threads that speak to servers.
-async fn read(file: &Outgoing, start: u64, end: u64) -> Result<Bytes, Fault> {
-    let from = Arc::clone(&file.file);
+async fn read(context: &Context, file: &Outgoing, start: u64, end: u64) -> Result<Bytes, Fault> {
+    let (from, blocks) = (Arc::clone(&file.file), context.blocks.clone());
     let read = tokio::task::spawn_blocking(move || {
-        let mut bytes = vec![0; usize::try_from(end - start).unwrap_or_default()];
-        from.read_exact_at(&mut bytes, start).map(|()| Bytes::from(bytes))
+        let length = usize::try_from(end - start).unwrap_or_default();
+        blocks.fill(length, |bytes| from.read_exact_at(bytes, start))
     });
     let read = read.await.unwrap_or_else(|error| Err(io::Error::other(error)));
     read.map_err(|error| file.fault(&error))
