@@ -7,7 +7,7 @@ use crate::{
     world::{World, event_numbers, proc, script},
 };
 use duj_api::status::ProcStatus;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use serde_json::{Value, json};
 
 /// The S3 service with the keys of a Secret.
@@ -174,5 +174,24 @@ async fn faults_that_pass_are_borne_and_seen() {
     assert!(hold.reason.contains("503") && hold.reason.contains("out of order"), "{hold:?}");
     let status = world.job("down").await.status.unwrap_or_default();
     assert_eq!(proc(&status).num_job_starts, 0);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_authority_of_the_installation_is_trusted() {
+    let world = World::new("authority").await;
+    let tls = Web::self_signed().await;
+    tls.put("/data", "behind TLS\n");
+    let bundle = tls.certificate.clone().expect("it has a certificate");
+    world
+        .create::<ConfigMap>(
+            json!({ "metadata": { "name": "trust" }, "data": { "ca.crt": bundle } }),
+        )
+        .await;
+    let inputs = json!([{ "url": tls.url("/data") }]);
+    world.submit("trusts", script("cat data", json!({ "transferInput": inputs }))).await;
+    let record = world.wait_for("trusts", ProcStatus::Completed).await;
+    assert_eq!(record.exit_code, Some(0), "{record:?}");
+    assert_eq!(world.output("trusts").await, "behind TLS\n");
     world.end().await;
 }

@@ -1,7 +1,7 @@
 //! Jobs that run what their image says.
 
 use crate::{
-    registries::{PASSWORD, Private, USER, address},
+    registries::{PASSWORD, Private, Tokens, USER, address},
     world::{World, image, proc, script},
 };
 use duj_api::status::{ProcStatus, Starter};
@@ -57,22 +57,27 @@ async fn entrypoint_and_cmd_go_together_as_docker_has_it() {
 #[tokio::test]
 async fn a_private_images_command_is_found_with_the_jobs_secret() {
     let world = World::new("own-private").await;
-    let private = Private::start(5007).await;
-    let host = address(5007);
-    let auths = json!({ "auths": { &host: { "username": USER, "password": PASSWORD } } });
+    // One registry wants user and password, the other a token for them.
+    let (private, tokens) = (Private::start(5007).await, Tokens::start(5006).await);
+    let credentials = json!({ "username": USER, "password": PASSWORD });
+    let auths = json!({ "auths": { address(5007): credentials, address(5006): credentials } });
     world
         .create::<Secret>(json!({
             "metadata": { "name": "pull" }, "type": "kubernetes.io/dockerconfigjson",
             "stringData": { ".dockerconfigjson": auths.to_string() },
         }))
         .await;
-    let spec =
-        json!({ "image": format!("{host}/both:1"), "imagePullSecrets": [{ "name": "pull" }] });
-    world.submit("private", spec).await;
-    let record = world.wait_for("private", ProcStatus::Completed).await;
-    assert_eq!(record.exit_code, Some(0), "{record:?}");
-    assert_eq!(world.output("private").await, "from both: default words\n");
-    drop(private);
+    for (name, port) in [("basic", 5007), ("token", 5006)] {
+        let image = format!("{}/both:1", address(port));
+        let spec = json!({ "image": image, "imagePullSecrets": [{ "name": "pull" }] });
+        world.submit(name, spec).await;
+    }
+    for name in ["basic", "token"] {
+        let record = world.wait_for(name, ProcStatus::Completed).await;
+        assert_eq!((record.exit_code, record.starter), (Some(0), None), "{name}: {record:?}");
+        assert_eq!(world.output(name).await, "from both: default words\n");
+    }
+    drop((private, tokens));
     world.end().await;
 }
 
