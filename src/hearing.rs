@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// A transfer that takes longer is asked about.
 const SHORT: SignedDuration = SignedDuration::from_secs(2);
+/// "Waiting" is believed of a job that has ended when it is said so long after.
+const SETTLED: SignedDuration = SignedDuration::from_secs(10);
 /// It is asked about again after this time.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 /// And one that takes longer than a minute after this.
@@ -33,6 +35,7 @@ const LINE: i64 = 4096;
 /// What was last heard of a pod's transfers.
 #[derive(Clone, Debug)]
 pub struct Told {
+    asked: Timestamp,
     next: Timestamp,
     report: Option<Report>,
 }
@@ -48,7 +51,7 @@ pub async fn ask(
     for pod in pods.iter_mut() {
         let Some(question) = Question::of(pod, job) else { continue };
         let told = told(&context.memory, &uid, pod);
-        pod.heard = told.as_ref().and_then(|told| told.report.clone());
+        pod.heard = told.as_ref().and_then(|told| question.answer(told));
         let due = told.as_ref().map_or(question.first, |told| told.next);
         if due > now || question.is_answered(pod) {
             continue;
@@ -58,12 +61,15 @@ pub async fn ask(
         } else {
             (COME_AGAIN, None)
         };
-        pod.heard = report.or_else(|| pod.heard.take());
+        let asked = match (&report, &told) {
+            (None, Some(told)) => told.asked,
+            _ => now,
+        };
+        let report = report.or_else(|| told.and_then(|told| told.report));
         let next = now.saturating_add(wait).unwrap_or(now);
-        let report = pod.heard.clone();
-        context.memory.of(&uid, |memory| {
-            memory.told.insert(pod.uid.clone(), Told { next, report });
-        });
+        let told = Told { asked, next, report };
+        pod.heard = question.answer(&told);
+        context.memory.of(&uid, |memory| memory.told.insert(pod.uid.clone(), told));
     }
     let is_there = |uid: &String| pods.iter().any(|pod| pod.uid == *uid);
     context.memory.of(&uid, |memory| memory.told.retain(|uid, _| is_there(uid)));
@@ -110,6 +116,15 @@ impl Question {
         Some(Self { container, since, first, seldom })
     }
 
+    /// What was said since the question arose. Of a job that has ended, one that is still waited for has never begun; but
+    /// who looks for its beginning looks now and then, and clocks differ.
+    fn answer(&self, told: &Told) -> Option<Report> {
+        let report = told.report.clone()?;
+        let since = told.asked.duration_since(self.since);
+        let settled = self.seldom || report.state != State::Waiting || since >= SETTLED;
+        (since >= SignedDuration::ZERO && settled).then_some(report)
+    }
+
     /// What is kept stays so until somebody wants it sent again.
     fn is_answered(&self, pod: &PodFacts) -> bool {
         let kept =
@@ -148,4 +163,32 @@ async fn last_line(
 /// The bound of all questions together.
 pub fn spacing() -> Spacing {
     Spacing::new(SPACING)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_before_the_end_is_no_answer_to_what_came_after() {
+        let end = Timestamp::from_second(1_000_000).unwrap();
+        let question = |seldom| Question { container: "transfer", since: end, first: end, seldom };
+        let at = |seconds: i64| end + SignedDuration::from_secs(seconds);
+        for (state, asked, seldom, heard) in [
+            (State::Waiting, -5, false, false),
+            (State::Waiting, 2, false, false),
+            (State::Waiting, 12, false, true),
+            (State::Kept, -5, false, false),
+            (State::Kept, 2, false, true),
+            (State::Waiting, 5, true, true),
+        ] {
+            let report = Some(Report { version: 1, state, ..Report::default() });
+            let told = Told { asked: at(asked), next: at(asked), report };
+            assert_eq!(
+                question(seldom).answer(&told).is_some(),
+                heard,
+                "{state:?} {asked} s later"
+            );
+        }
+    }
 }

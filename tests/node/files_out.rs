@@ -174,3 +174,18 @@ async fn what_is_sent_depends_on_how_it_ended() {
     objects.end().await;
     world.end().await;
 }
+
+#[tokio::test]
+async fn a_job_cannot_have_credentials_sent() {
+    let world = World::new("hostile").await;
+    let objects = Objects::of(&world);
+    objects.secret(&world, "keys").await;
+    let text = "mv /scratch/work /scratch/x; ln -s /volumes/secret-0 /scratch/work";
+    let mut spec = script(text, json!({ "transferRetention": 1, "s3": s3("keys") }));
+    spec["outputDestination"] = json!({ "url": objects.url("stolen/") });
+    world.submit("hostile", spec).await;
+    let hold = world.wait_for("hostile", ProcStatus::Held).await.hold.unwrap_or_default();
+    assert_eq!(hold.code, 12, "{hold:?}");
+    assert!(objects.keys().await.is_empty(), "nothing was sent");
+    world.end().await;
+}

@@ -120,6 +120,7 @@ pub struct TransferInput {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048), regex(pattern = rules::URL))]
     #[x_kube(validation = Rule::new(rules::URL_USER).message(rules::URL_USER_MESSAGE))]
+    #[x_kube(validation = Rule::new(rules::S3_KEY).message(rules::S3_KEY_MESSAGE))]
     pub url: Option<String>,
     /// A Secret of the job's namespace whose keys are HTTP headers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -143,6 +144,7 @@ pub struct Place {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048), regex(pattern = rules::URL))]
     #[x_kube(validation = Rule::new(rules::URL_USER).message(rules::URL_USER_MESSAGE))]
+    #[x_kube(validation = Rule::new(rules::S3_KEY).message(rules::S3_KEY_MESSAGE))]
     pub url: Option<String>,
     /// A Secret of the job's namespace whose keys are HTTP headers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,6 +158,7 @@ pub struct Place {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(rules::REMAP).message(rules::REMAP_MESSAGE))]
+#[x_kube(validation = Rule::new(rules::REMAP_FILE).message(rules::REMAP_FILE_MESSAGE))]
 #[x_kube(validation = Rule::new(rules::URL_OPTIONS).message(rules::URL_OPTIONS_MESSAGE))]
 pub struct OutputRemap {
     /// The output's name.
@@ -174,6 +177,7 @@ pub struct OutputRemap {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048), regex(pattern = rules::URL))]
     #[x_kube(validation = Rule::new(rules::URL_USER).message(rules::URL_USER_MESSAGE))]
+    #[x_kube(validation = Rule::new(rules::S3_KEY).message(rules::S3_KEY_MESSAGE))]
     pub url: Option<String>,
     /// A Secret of the job's namespace whose keys are HTTP headers.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -51,6 +51,8 @@ use serde::{Deserialize, Serialize};
 #[x_kube(validation = Rule::new(rules::EVICT_NOWHERE).message(rules::EVICT_NOWHERE_MESSAGE))]
 #[x_kube(validation = Rule::new(rules::CHECKPOINT_NOWHERE).message(rules::CHECKPOINT_NOWHERE_MESSAGE))]
 #[x_kube(validation = Rule::new(rules::CHECKPOINT_NEVER).message(rules::CHECKPOINT_NEVER_MESSAGE))]
+#[x_kube(validation = Rule::new(rules::REMAP_PATTERN).message(rules::REMAP_PATTERN_MESSAGE))]
+#[x_kube(validation = Rule::new(rules::CHECKPOINT_HTTP).message(rules::CHECKPOINT_HTTP_MESSAGE))]
 #[x_kube(validation = Rule::new(rules::FILES_UNUSED).message(rules::FILES_UNUSED_MESSAGE))]
 #[x_kube(validation = Rule::new(rules::RETRY_MEMORY_ONE).message(rules::RETRY_MEMORY_ONE_MESSAGE))]
 pub struct DockerUniverseJobSpec {

@@ -7,7 +7,7 @@
 use crate::lease::Lease;
 use duj_api::names;
 use duj_protocol::{
-    control,
+    Outcome, Record, control,
     transfer::{Report, State},
 };
 use jiff::Timestamp;
@@ -246,6 +246,13 @@ impl PodFacts {
         let began = self.job.terminated.as_ref().is_some_and(|end| end.started.is_some());
         let idle = self.heard.as_ref().is_some_and(|report| report.state == State::Waiting);
         began && !idle && self.transfer.as_ref().is_some_and(|c| c.terminated.is_none())
+    }
+
+    /// Its starter says that the job did not begin, or nothing at all.
+    pub fn has_no_outputs(&self) -> bool {
+        let message = self.job.terminated.as_ref().map_or("", |end| &end.message);
+        Record::from_message(message)
+            .is_none_or(|record| matches!(record.outcome, None | Some(Outcome::NotStarted { .. })))
     }
 
     /// What `prepare` came to.

@@ -55,6 +55,7 @@ fn image(work: &Work<'_>, committed: Option<Image>) -> Option<Image> {
         work.pods().find_map(|pod| {
             let found =
                 pod.prepared()?.image.filter(|_| pod.image.as_ref() == Some(&spec.image))?;
+            let found = Some(found).filter(|found| !found.too_long)?;
             let (entrypoint, command) = (found.entrypoint, found.command);
             Some(Image { name: spec.image.clone(), digest: found.digest, entrypoint, command })
         })

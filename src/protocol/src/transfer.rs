@@ -30,6 +30,8 @@ pub mod handshake {
     pub const BROUGHT: &str = "brought";
     /// JSON: [`ImageCommand`](super::ImageCommand).
     pub const IMAGE_COMMAND: &str = "image-command";
+    /// Is there where `prepare` restored a checkpoint: the standard streams go on in the files that it brought.
+    pub const RESTORED: &str = "restored";
     /// The starter asks for a checkpoint by writing its number (from 1, in this attempt) here, by a rename.
     pub const CHECKPOINT_WANTED: &str = "checkpoint-wanted";
     /// `transfer` answers by writing the same number here, by a rename, once the checkpoint is whole at its destination.
@@ -123,6 +125,9 @@ pub struct ImageCommand {
     /// CMD.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
+    /// The two are too long for a report and left out of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub too_long: bool,
 }
 
 /// One thing to bring.
@@ -321,6 +326,9 @@ pub struct Report {
     pub files: u64,
     /// Bytes moved.
     pub bytes: u64,
+    /// `send`: all outputs of a job that ended by itself are where they belong, not only what explains another end.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub complete: bool,
     /// What is being retried, or why it was given up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -360,7 +368,7 @@ impl Report {
     /// Longest report in bytes: the containers of a pod share 4,096.
     pub const MAX_BYTES: usize = 1024;
 
-    /// One line of JSON that fits: the message is cut first, then the image's command is left out.
+    /// One line of JSON that fits: the message is cut first, then the image's command.
     pub fn to_message(&self) -> String {
         let mut report = self.clone();
         loop {
@@ -376,8 +384,12 @@ impl Report {
                     let keep = words.len().saturating_sub(over.div_ceil(6).max(16));
                     words.truncate(words.floor_char_boundary(keep));
                 }
-                None if report.image.is_some() => report.image = None,
-                None => return String::new(), // cannot be: the rest is bounded
+                None => match &mut report.image {
+                    Some(image) if !image.too_long => {
+                        (image.entrypoint, image.command, image.too_long) = (vec![], vec![], true);
+                    }
+                    _ => return String::new(), // cannot be: the rest is bounded
+                },
             }
         }
     }
@@ -461,6 +473,8 @@ mod tests {
         assert!(text.len() <= Report::MAX_BYTES && !text.is_empty(), "{} bytes", text.len());
         let read = Report::from_message(&text).unwrap();
         assert_eq!((read.state, read.failure.unwrap().code), (State::Failed, 13));
+        let image = read.image.unwrap();
+        assert!(image.too_long && image.command.is_empty());
         assert_eq!(Report::from_message("{}"), None);
     }
 }

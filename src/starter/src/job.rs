@@ -3,6 +3,7 @@
 //! Invariant: while a checkpoint is saved there is no process of the command, and its number, which another process may have
 //! by then, is not used.
 
+use duj_protocol::transfer::handshake;
 use std::time::Instant;
 
 use nix::{
@@ -40,7 +41,11 @@ pub(crate) struct Job {
 impl Job {
     /// Starts the command for the first time.
     pub(crate) fn start(command: Command, settings: &Settings) -> Result<Self, NotStarted> {
-        let (main, files) = command.start(Begin::Empty)?;
+        // A checkpoint of another attempt brought what they had by then.
+        let restored = settings.handshake.as_ref();
+        let restored = restored.is_some_and(|place| place.join(handshake::RESTORED).exists());
+        let begin = if restored { Begin::Append } else { Begin::Empty };
+        let (main, files) = command.start(begin)?;
         let mut follow = Follow::new();
         follow.take(files, Instant::now());
         let checkpoints = settings

@@ -29,7 +29,11 @@ pub(crate) enum Decision {
 /// For a job that left this record, if any, and that was stopped for this, if anybody said so ([`stop`]).
 pub(crate) fn decide(plan: &SendPlan, record: Option<&Record>, why: Option<&str>) -> Decision {
     let Some(record) = record else { return Decision::Remains };
-    if record.stopped_by.is_some() || record.lease_expired {
+    // Another attempt may have begun by now, and goes by the same names.
+    if record.lease_expired {
+        return Decision::Nothing;
+    }
+    if record.stopped_by.is_some() {
         let saved = plan.when == When::OnExitOrEvict && plan.checkpoint.is_some();
         let remains = why == Some(stop::HOLD);
         return match why {
@@ -93,7 +97,7 @@ mod tests {
             (OnSuccess, true, Some(stopped.clone()), Nothing),
             (OnExitOrEvict, true, Some(stopped.clone()), saved),
             (OnExitOrEvict, false, Some(stopped), Nothing),
-            (OnExitOrEvict, true, Some(lost.clone()), saved),
+            (OnExitOrEvict, true, Some(lost.clone()), Nothing),
             (OnExit, true, Some(lost), Nothing),
             (OnExit, true, Some(killed), Remains),
             (OnExit, true, Some(full), Remains),

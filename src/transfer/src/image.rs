@@ -112,6 +112,7 @@ async fn ask_with(
     Ok(ImageCommand {
         digest: list.unwrap_or_else(|| digest.clone()),
         manifest: digest,
+        too_long: false,
         entrypoint: read.config.entrypoint.unwrap_or_default(),
         command: read.config.cmd.unwrap_or_default(),
     })

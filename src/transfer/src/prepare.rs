@@ -146,6 +146,9 @@ async fn bring(plan: &PreparePlan, reporter: &Arc<Reporter>) -> Result<(), Fault
         Some(place) => checkpoint::restore(&context, place, &scratch.unlimited()).await?,
         None => BTreeSet::new(),
     };
+    if !restored.is_empty() {
+        write_handshake(plan, handshake::RESTORED, "")?;
+    }
     let mut landing = inputs::expand(&context, &plan.inputs, plan.preserve_relative_paths).await?;
     landing.retain(|path, _| !restored.contains(path));
     inputs::bring(&context, &scratch, landing).await?;

@@ -135,10 +135,7 @@ impl Selector<'_> {
             Kind::File if content => {
                 Err(self.tree.fault(&io::Error::from_raw_os_error(ENOTDIR), &found.path))
             }
-            Kind::File => {
-                selection.insert(self.name_of(&found.path), found);
-                Ok(())
-            }
+            Kind::File => keep(selection, self.name_of(&found.path), found),
             Kind::Directory => {
                 let to = if content && !self.preserve {
                     PathBuf::new()
@@ -148,7 +145,7 @@ impl Selector<'_> {
                 for below in self.tree.walk(&found, |_| false)? {
                     let name = below.path.strip_prefix(&found.path).unwrap_or(&below.path);
                     if below.kind == Kind::File {
-                        selection.insert(to.join(name), below);
+                        keep(selection, to.join(name), below)?;
                     }
                 }
                 Ok(())
@@ -163,6 +160,20 @@ impl Selector<'_> {
             _ => path.to_owned(),
         }
     }
+}
+
+/// Two files cannot have one name: neither is dropped in silence.
+pub(crate) fn keep(selection: &mut Selection, name: PathBuf, found: Found) -> Result<(), Fault> {
+    if let Some(other) = selection.get(&name).filter(|other| other.path != found.path) {
+        let shown = [&other.path, &found.path, &name].map(|path| names::shown(path));
+        let [one, two, name] = shown;
+        let words = format!(
+            "{one} and {two} would both be sent as {name}: keep their directories with preserveRelativePaths"
+        );
+        return Err(Fault::permanent(17, words));
+    }
+    selection.insert(name, found);
+    Ok(())
 }
 
 /// What the system puts into a scratch directory, and never sends unless it is asked for.

@@ -4,7 +4,7 @@
 //! program: it may be asked to end before the job is.
 
 use std::{
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -26,11 +26,13 @@ use crate::{
     handshake as files, names,
     place::{AT_ONCE, Context, Location, Outgoing},
     report::Reporter,
-    select::{Selection, Selector},
+    select::{Selection, Selector, keep},
     signals::Signals,
     tree::{Found, Tree},
 };
 
+/// `ENOENT`.
+const NOT_THERE: i32 = 2;
 /// Hold code of checkpoints.
 const CHECKPOINT: i32 = 36;
 /// Between two looks at the handshake: first, and at most.
@@ -83,14 +85,14 @@ impl<'a> Sender<'a> {
             return Ok(());
         }
         self.wait_for_end().await?;
-        let record = fs::read_to_string(self.handshake.join(handshake::OUTCOME)).ok();
+        let record = files::read(self.handshake, handshake::OUTCOME);
         let record: Option<Record> = record.and_then(|text| serde_json::from_str(&text).ok());
         let why = fs::read_to_string(Path::new(&self.plan.control).join(STOP)).ok();
         let why = why.as_deref().and_then(|text| text.split(' ').next());
         match decide(self.plan, record.as_ref(), why) {
             Decision::Nothing => Ok(()),
             Decision::Checkpoint { remains } => {
-                let saved = self.save().await;
+                let saved = self.save(true).await;
                 if remains {
                     self.send_remains().await?;
                 }
@@ -100,15 +102,18 @@ impl<'a> Sender<'a> {
                 self.reporter.begin_round(1);
                 self.send_remains().await
             }
-            Decision::Outputs { files } => self.send_until_done(files, resend).await,
+            Decision::Outputs { files } => {
+                self.send_until_done(files, resend).await?;
+                self.reporter.change(|report| report.complete = true);
+                Ok(())
+            }
         }
     }
 
     /// Waits for the job to start; whether it did before this program was asked to end.
     async fn started(&self) -> bool {
         let mut pause = SOON;
-        let marker = self.handshake.join(handshake::STARTED);
-        while !marker.exists() {
+        while files::open_file(self.handshake, handshake::STARTED).is_err() {
             if self.signals.asked() {
                 return false;
             }
@@ -122,7 +127,7 @@ impl<'a> Sender<'a> {
     async fn wait_for_end(&self) -> Result<(), Fault> {
         let path = self.handshake.join(handshake::LOCK);
         let failed = |error| Fault::io(&error, &format!("waiting for '{}'", path.display()));
-        let lock = File::open(&path).map_err(failed)?;
+        let lock = files::open_file(self.handshake, handshake::LOCK).map_err(failed)?;
         let (tell, mut ended) = oneshot::channel();
         thread::spawn(move || {
             let locked = loop {
@@ -152,7 +157,7 @@ impl<'a> Sender<'a> {
 
     /// Saves the checkpoint that the starter waits for, and tells it.
     async fn answer(&self, number: u64) -> Result<(), Fault> {
-        let saved = self.save().await;
+        let saved = self.save(false).await;
         let fault = saved.as_ref().err();
         self.reporter.tell(State::Waiting, fault);
         let answered = match fault {
@@ -165,22 +170,32 @@ impl<'a> Sender<'a> {
         answered.map_err(|error| Fault::io(&error, "answering the starter"))
     }
 
-    async fn save(&self) -> Result<(), Fault> {
+    async fn save(&self, evicted: bool) -> Result<(), Fault> {
         self.reporter.begin();
-        self.save_now().await.map_err(|fault| fault.with_code(CHECKPOINT))?;
+        self.save_now(evicted).await.map_err(|fault| fault.with_code(CHECKPOINT))?;
         self.reporter.checkpoint();
         Ok(())
     }
 
-    async fn save_now(&self) -> Result<(), Fault> {
+    async fn save_now(&self, evicted: bool) -> Result<(), Fault> {
         let place = self.plan.checkpoint.as_ref();
         let place =
             place.ok_or_else(|| Fault::permanent(22, "there is no place for checkpoints"))?;
         let context = Context::new(self.reporter, self.plan.patience);
         let tree = self.tree()?;
         let list = self.plan.checkpoint_files.as_deref().or(self.plan.files.as_deref());
-        let (selection, all) = self.select(&tree, list);
-        all?;
+        let (mut selection, all) = self.select(&tree, list);
+        match all {
+            // Of an attempt that was stopped on its way what is there is worth keeping.
+            Err(fault) if evicted && fault.subcode == NOT_THERE => {}
+            all => all?,
+        }
+        // They go on in the next attempt.
+        let (brought, streams) = (files::brought(self.handshake), self.streams());
+        let selector = self.selector(&tree, &brought, &streams);
+        for (name, found) in streams.iter().filter_map(|stream| selector.stream(stream).ok()) {
+            keep(&mut selection, name, found)?;
+        }
         checkpoint::save(&context, place, &tree, &selection).await
     }
 
@@ -222,7 +237,7 @@ impl<'a> Sender<'a> {
         let selector = self.selector(&tree, &brought, &streams);
         for stream in &streams {
             match selector.stream(stream) {
-                Ok((name, found)) => drop(selection.insert(name, found)),
+                Ok((name, found)) => all = all.and(keep(&mut selection, name, found)),
                 Err(fault) => all = all.and(Err(fault)),
             }
         }
@@ -250,8 +265,15 @@ impl<'a> Sender<'a> {
     ) -> Result<(), Fault> {
         let mut uploads = Vec::new();
         for (name, found) in &selection {
-            if let Some(place) = self.place_of(context, name)? {
-                uploads.push((place.with_suffix(suffix), found));
+            let is_stream = self.streams().contains(&found.path.as_path());
+            match self.place_of(context, name, &found.path)? {
+                Some(place) => uploads.push((place.with_suffix(suffix), found)),
+                // Somebody named it.
+                None if self.plan.files.is_some() && !is_stream => {
+                    let words = format!("{} has nowhere to go", names::shown(&found.path));
+                    return Err(Fault::permanent(22, words));
+                }
+                None => {}
             }
         }
         self.check_size(&uploads)?;
@@ -276,8 +298,14 @@ impl<'a> Sender<'a> {
     }
 
     /// Where a file goes, if anywhere.
-    fn place_of(&self, context: &Context, name: &Path) -> Result<Option<Location>, Fault> {
-        let remap = self.plan.remaps.iter().find(|(from, _)| Path::new(from) == name);
+    fn place_of(
+        &self,
+        context: &Context,
+        name: &Path,
+        path: &Path,
+    ) -> Result<Option<Location>, Fault> {
+        let is_of = |from: &str| Path::new(from) == path || Path::new(from) == name;
+        let remap = self.plan.remaps.iter().find(|(from, _)| is_of(from));
         let refused = |words| Fault::permanent(22, words);
         let name: PathBuf = match remap {
             Some((_, Remap::Place(place))) => return Location::of(place, context).map(Some),

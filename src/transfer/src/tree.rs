@@ -73,7 +73,11 @@ impl Tree {
 
     /// The scratch directory.
     pub(crate) fn scratch(root: &str) -> Result<Self, Fault> {
-        let opened = Self::open(Path::new(root), None);
+        // The job could have put a link in its place.
+        let opened = crate::handshake::directory(Path::new(root)).map(|dir| {
+            let dir = Arc::new(Dir::from_std_file(dir));
+            Self { dir, root: root.into(), what: None }
+        });
         opened.map_err(|error| Fault::io(&error, &format!("opening {root}")))
     }
 

@@ -12,12 +12,12 @@ pub const STDIN: &str = "!self.endsWith('/') && !self.split('/').exists(p, p == 
 pub const STDIN_MESSAGE: &str = "input must be a file in the scratch directory ('data.txt') or an absolute path in the image, without '.' and '..'";
 pub const SCRATCH_FILE: &str = "!self.startsWith('/') && !self.endsWith('/') && !self.split('/').exists(p, p == '..' || p == '.' || p == '')";
 pub const SCRATCH_FILE_MESSAGE: &str = "this must be a relative path without '.', '..' and '//', such as 'result.txt' or 'out/result.txt'";
-pub const SCRATCH_FILES: &str =
-    "self.all(f, !f.startsWith('/') && !f.split('/').exists(p, p == '..' || p == '.'))";
+pub const SCRATCH_FILES: &str = "self.all(f, !f.startsWith('/') && !f.contains('//') && !f.split('/').exists(p, p == '..' || p == '.'))";
 pub const SCRATCH_FILES_MESSAGE: &str =
-    "each file must be a path relative to the scratch directory, without '.' and '..'";
-pub const CLAIM_PATH: &str = "!self.startsWith('/') && !self.split('/').exists(p, p == '..')";
-pub const CLAIM_PATH_MESSAGE: &str = "path must be relative to the volume and without '..'";
+    "each file must be a path relative to the scratch directory, without '.', '..' and '//'";
+pub const CLAIM_PATH: &str = "!self.startsWith('/') && !self.contains('//') && !self.split('/').exists(p, p == '..' || p == '.')";
+pub const CLAIM_PATH_MESSAGE: &str =
+    "path must be relative to the volume and without '..', '.' and '//'";
 pub const INPUT_SOURCE: &str = "[has(self.text), has(self.base64), has(self.configMap), has(self.secret), has(self.persistentVolumeClaim), has(self.url)].filter(x, x).size() == 1";
 pub const INPUT_SOURCE_MESSAGE: &str = "each of transferInput must have exactly one of 'text', 'base64', 'configMap', 'secret', 'persistentVolumeClaim' and 'url'";
 pub const INLINE_NAME: &str = "has(self.name) || !(has(self.text) || has(self.base64))";
@@ -25,6 +25,15 @@ pub const INLINE_NAME_MESSAGE: &str =
     "an input with 'text' or 'base64' needs a 'name' for its file";
 pub const INLINE_SIZE: &str = "self.map(i, (has(i.text) ? i.text.size() : 0) + (has(i.base64) ? i.base64.size() : 0)).sum() <= 131072";
 pub const INLINE_SIZE_MESSAGE: &str = "inline inputs cannot be longer than 131072 characters together: put long text into a ConfigMap and name it in 'configMap'";
+pub const S3_KEY: &str = "!self.startsWith('s3://') || !self.substring(5).contains('//')";
+pub const S3_KEY_MESSAGE: &str = "an s3:// URL cannot have '//' in its key";
+pub const REMAP_FILE: &str = "(!has(self.persistentVolumeClaim) || (has(self.persistentVolumeClaim.path) && self.persistentVolumeClaim.path != '' && !self.persistentVolumeClaim.path.endsWith('/'))) && (!has(self.url) || (!self.url.endsWith('/') && self.url.matches('^[a-z0-9]+://[^/]+/.')))";
+pub const REMAP_FILE_MESSAGE: &str = "the place of one output must name the file itself: a path in the claim, or a URL that does not end with '/'";
+pub const REMAP_PATTERN: &str = "has(self.outputDestination) || !has(self.transferOutput) || !self.transferOutput.exists(f, f.endsWith('/') || f.matches('[*?\\\\[]'))";
+pub const REMAP_PATTERN_MESSAGE: &str = "patterns and directories of transferOutput need an outputDestination: transferOutputRemaps has places for single files";
+pub const CHECKPOINT_HTTP: &str = "!has(self.checkpointDestination) || !has(self.checkpointDestination.url) || self.checkpointDestination.url.startsWith('s3://')";
+pub const CHECKPOINT_HTTP_MESSAGE: &str =
+    "checkpointDestination must be an s3:// URL or a persistentVolumeClaim";
 pub const PLACE: &str = "has(self.persistentVolumeClaim) != has(self.url)";
 pub const PLACE_MESSAGE: &str =
     "a destination must have exactly one of 'url' and 'persistentVolumeClaim'";

@@ -138,7 +138,10 @@ impl Work<'_> {
         // `JobPrio`: the larger first, and of equals the earlier.
         ids.sort_by_key(|id| Reverse(self.records[id].job_prio));
         // The first of them finds out what the image runs by itself; the others wait for that.
-        if self.asks_for_image() {
+        let too_long = |pod: &PodFacts| {
+            pod.prepared().and_then(|report| report.image).is_some_and(|image| image.too_long)
+        };
+        if self.asks_for_image() && !self.pods().any(too_long) {
             let image = &self.observed.job.spec.image;
             let found = |pod: &PodFacts| {
                 let of_it = pod.image.as_ref() == Some(image);
@@ -236,6 +239,16 @@ impl Work<'_> {
                 continue;
             }
             let vacating = record.vacating.as_ref();
+            // A job that could not begin has no outputs, and its `transfer` may wait for them for ever.
+            let patience = SignedDuration::from_secs(2 * self.settings.transfer_patience + 60);
+            let waited = pod.finished().and_then(|end| end.saturating_add(patience).ok());
+            if let Some(end) = waited.filter(|_| pod.is_sending() && pod.has_no_outputs()) {
+                if end <= self.observed.now {
+                    effects.push(delete(None));
+                    continue;
+                }
+                self.wake = Some(self.wake.map_or(end, |wake| wake.min(end)));
+            }
             let kept = record.outputs_kept && pod.attempt == record.attempt;
             let unwanted = (matches!(record.status, ProcStatus::Held) && !kept)
                 || record.status == ProcStatus::Removed

@@ -23,7 +23,12 @@ pub(super) fn weigh(pod: &PodFacts, fate: Fate) -> Fate {
     }
     let Some(transfer) = &pod.transfer else { return fate };
     match pod.sent() {
-        Some(report) if report.state == State::Done => fate,
+        Some(report) if report.state == State::Done && report.complete => fate,
+        // It saw another end, or no record of one: a job may have spoilt what the two speak by.
+        Some(report) if report.state == State::Done => {
+            let message = "Transfer output files failure at the execution point. Details: the end of the job was not recorded beside its outputs, which were not sent";
+            Fate::Unsent(exited, hold::hold(hold::TRANSFER_OUTPUT, 0, message))
+        }
         Some(Report { failure: Some(failure), .. }) => Fate::Unsent(exited, hold_for(&failure)),
         // It was killed.
         _ => match eviction(pod, pod.job.terminated.as_ref()) {

@@ -56,6 +56,18 @@ impl Proc<'_> {
     /// Its job runs, or has ended and its outputs are on their way, or cannot be sent.
     pub(super) fn follow_transfer(&mut self, pod: &PodFacts) {
         self.log_checkpoints(pod.heard.as_ref());
+        let ended = pod.transfer.as_ref().and_then(|transfer| transfer.terminated.as_ref());
+        if let Some(end) = ended.filter(|_| pod.job.running.is_some()) {
+            // Its outputs could not be sent, and it may wait for a checkpoint that nobody saves.
+            let reason = format!(
+                "container 'transfer' ended before the job did, with {} ({})",
+                end.exit_code, end.reason
+            );
+            if self.record.vacating.is_none() && pod.deleting.is_none() {
+                self.vacate(fate::vacate::STARTER_ERROR, &reason, false);
+            }
+            return;
+        }
         let Some(reason) = fate::kept(pod, self.record.resends) else { return };
         let end = self.end_of(pod);
         self.record_exit(pod);

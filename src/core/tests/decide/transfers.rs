@@ -212,6 +212,52 @@ fn a_transfer_that_is_killed_loses_no_result_in_silence() {
 }
 
 #[test]
+fn a_job_whose_transfer_is_gone_is_run_again() {
+    let mut play = running(files());
+    play.pod().transfer_killed();
+    let deeds = play.scene("transfer was killed while the job runs");
+    assert!(deeds.contains(&"DeletePod 0-0".to_owned()), "{deeds:?}");
+    play.pod().stop();
+    play.scene("it is stopped");
+    assert_eq!((in_short(&play.record()).as_str(), play.record().attempt), ("Idle", 1));
+}
+
+#[test]
+fn what_only_explains_is_no_output() {
+    let mut play = sending(Outcome::Exited(0));
+    let remains = Report { complete: false, ..report(State::Done, play.now) };
+    play.pod().transferred(0, &remains.to_message());
+    play.scene("transfer found no record of the end");
+    assert_eq!(in_short(&play.record()), "Held 12/0");
+}
+
+#[test]
+fn a_job_that_could_not_begin_is_not_waited_for_without_end() {
+    let mut play = running(files());
+    let message = "unknown flag".to_owned();
+    play.pod().outcome_before_transfer(Outcome::NotStarted { errno: 22, message });
+    play.scene("the starter refused its flags");
+    assert_eq!(in_short(&play.record()), "Running");
+    play.wait(661);
+    let deeds = play.scene("much later");
+    assert!(deeds.contains(&"DeletePod 0-0".to_owned()), "{deeds:?}");
+}
+
+#[test]
+fn procs_whose_images_command_is_too_long_to_tell_each_ask() {
+    let mut play = Play::of(json!({ "executable": null, "queue": { "count": 3 } }));
+    play.scene("submitted");
+    play.pod().bind();
+    let image =
+        ImageCommand { digest: "sha256:1".into(), too_long: true, ..ImageCommand::default() };
+    let found = Report { image: Some(image), ..report(State::Done, play.now) };
+    play.pod().prepared(&found);
+    play.pod().run();
+    play.scene("the first one runs");
+    assert_eq!((play.server.pods.len(), play.status().image), (3, None));
+}
+
+#[test]
 fn what_holds_a_job_is_not_hidden_by_its_outputs() {
     let mut play = running(files());
     play.pod().outcome_before_transfer(Outcome::OverDisk { used: 200 << 20, limit: 100 << 20 });
@@ -304,6 +350,7 @@ fn found(play: &Play) -> Report {
     let image = ImageCommand {
         digest: "sha256:1".into(),
         manifest: "sha256:11".into(),
+        too_long: false,
         entrypoint: vec!["/entry".into()],
         command: vec!["$(word)".into()],
     };

@@ -19,6 +19,7 @@ pub(crate) fn report(state: State, now: jiff::Timestamp) -> Report {
         files: 2,
         bytes: 4096,
         round: 1,
+        complete: state == State::Done,
         ..Report::default()
     }
 }
@@ -83,5 +84,11 @@ impl Kubelet<'_> {
                 status.image_id = id.into();
             }
         });
+    }
+
+    /// `transfer` is killed while the job runs.
+    pub(crate) fn transfer_killed(&mut self) {
+        let end = json!({ "exitCode": 137, "reason": "OOMKilled", "startedAt": Time(self.now), "finishedAt": Time(self.now) });
+        self.container("transfer", &json!({ "terminated": end }), false);
     }
 }

@@ -83,6 +83,7 @@ fn expected(digest: String) -> ImageCommand {
         manifest: digest_of_ours(),
         entrypoint: vec!["/run".into(), "a b".into()],
         command: vec!["-x".into()],
+        too_long: false,
     }
 }
 
@@ -170,4 +171,16 @@ fn a_mirror_is_asked_first_and_the_registry_where_it_has_nothing() {
     assert!(registry.requests().is_empty() && !good.requests().is_empty());
     ask(&mirror);
     assert!(!registry.requests().is_empty() && !mirror.requests().is_empty());
+}
+
+#[test]
+fn a_bundle_that_is_not_there_is_left_out() {
+    let server = Server::start(|request, _| registry(request));
+    for bundle in ["absent.crt", "empty.crt"] {
+        let mut pod = Pod::new();
+        pod.write("empty.crt", "");
+        pod.environment = vec![("SSL_CERT_FILE", pod.text(bundle))];
+        let told = ask(&pod, &server, "team/app:1", 0);
+        assert_eq!(told.code, 0, "{bundle}: {told:?}");
+    }
 }

@@ -23,6 +23,8 @@ use crate::{
 const PART: u64 = 5 * MIB;
 /// S3 takes at most 10,000.
 const PARTS: u64 = 9_000;
+/// What a part may have in memory.
+const LARGEST_PART: u64 = 32 * MIB;
 /// A service that puts many parts together takes its time.
 const COMPLETION: Duration = Duration::from_mins(10);
 
@@ -74,6 +76,10 @@ async fn put_parts(
     what: &str,
 ) -> Result<(), Fault> {
     let part = PART.max(file.size.div_ceil(PARTS).next_multiple_of(MIB));
+    if part > LARGEST_PART {
+        let most = (LARGEST_PART * PARTS) >> 30;
+        return Err(Fault::permanent(27, format!("{what}: the file is larger than {most} GiB")));
+    }
     let parts = (0..file.size.div_ceil(part)).map(|number| async move {
         let (start, end) = (number * part, ((number + 1) * part).min(file.size));
         let _room = context.room(end - start).await?;
