@@ -53,6 +53,8 @@ use serde::{Deserialize, Serialize};
 #[x_kube(validation = Rule::new(rules::CHECKPOINT_NEVER).message(rules::CHECKPOINT_NEVER_MESSAGE))]
 #[x_kube(validation = Rule::new(rules::REMAP_PATTERN).message(rules::REMAP_PATTERN_MESSAGE))]
 #[x_kube(validation = Rule::new(rules::CHECKPOINT_HTTP).message(rules::CHECKPOINT_HTTP_MESSAGE))]
+#[x_kube(validation = Rule::new(rules::S3_UNUSED).message(rules::S3_UNUSED_MESSAGE))]
+#[x_kube(validation = Rule::new(rules::PRESERVE_UNUSED).message(rules::PRESERVE_UNUSED_MESSAGE))]
 #[x_kube(validation = Rule::new(rules::FILES_UNUSED).message(rules::FILES_UNUSED_MESSAGE))]
 #[x_kube(validation = Rule::new(rules::RETRY_MEMORY_ONE).message(rules::RETRY_MEMORY_ONE_MESSAGE))]
 pub struct DockerUniverseJobSpec {

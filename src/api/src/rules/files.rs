@@ -60,5 +60,11 @@ pub const CHECKPOINT_NEVER: &str = "(!has(self.checkpointDestination) || has(sel
 pub const CHECKPOINT_NEVER_MESSAGE: &str = "checkpointDestination and transferCheckpoint are for a job with a checkpointExitCode (or, the former, with whenToTransferOutput: ON_EXIT_OR_EVICT)";
 pub const FILES_UNUSED: &str = "(!has(self.maxTransferInputMb) || has(self.transferInput)) && (!has(self.maxTransferOutputMb) || has(self.outputDestination) || has(self.transferOutputRemaps)) && (!has(self.transferRetention) || has(self.outputDestination) || has(self.transferOutputRemaps))";
 pub const FILES_UNUSED_MESSAGE: &str = "maxTransferInputMb is for a job with transferInput, maxTransferOutputMb and transferRetention for one with an outputDestination or transferOutputRemaps";
+pub const S3_UNUSED: &str = "!has(self.s3) || (has(self.transferInput) && self.transferInput.exists(i, has(i.url) && i.url.startsWith('s3://'))) || (has(self.outputDestination) && has(self.outputDestination.url) && self.outputDestination.url.startsWith('s3://')) || (has(self.checkpointDestination) && has(self.checkpointDestination.url) && self.checkpointDestination.url.startsWith('s3://')) || (has(self.transferOutputRemaps) && self.transferOutputRemaps.exists(r, has(r.url) && r.url.startsWith('s3://')))";
+pub const S3_UNUSED_MESSAGE: &str =
+    "s3 is the service of s3:// URLs, and the job has none: leave the field out";
+pub const PRESERVE_UNUSED: &str = "!has(self.preserveRelativePaths) || !self.preserveRelativePaths || has(self.transferInput) || has(self.outputDestination)";
+pub const PRESERVE_UNUSED_MESSAGE: &str =
+    "preserveRelativePaths is for a job with transferInput or outputDestination";
 pub const STDIN_BROUGHT: &str = "!has(self.input) || self.input.startsWith('/') || (has(self.transferInput) && self.transferInput.size() > 0)";
 pub const STDIN_BROUGHT_MESSAGE: &str = "input is a file in the scratch directory: let one of transferInput bring it, for example {name: data.txt, text: '...'}; a file in the image is written with its absolute path";
