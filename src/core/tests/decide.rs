@@ -30,6 +30,8 @@ mod leftovers;
 mod many;
 #[path = "decide/memory.rs"]
 mod memory;
+#[path = "decide/own_command.rs"]
+mod own_command;
 #[path = "decide/policies.rs"]
 mod policies;
 #[path = "decide/submission.rs"]

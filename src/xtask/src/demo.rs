@@ -2,8 +2,11 @@
 //!
 //! Invariant: it ends well only if every example ended as its scene says; the cluster stays for the person to play with.
 
+mod scenes;
+
 use crate::{cluster, deploy, image, kubectl::Kubectl};
 use anyhow::{Context as _, bail};
+use scenes::{SCENES, Step};
 use serde_json::Value;
 use std::{fs, path::PathBuf, time::Instant};
 
@@ -26,174 +29,6 @@ pub(crate) struct Arguments {
     /// The cluster of `cargo xtask cluster` that is meant
     #[arg(long, value_name = "NAME", env = "DOCKER_UNIVERSE_CLUSTER", default_value = cluster::DEFAULT_NAME)]
     cluster: String,
-}
-
-/// One step of a scene: what is given to the cluster, and how the job is afterwards.
-struct Step {
-    file: &'static str,
-    job: &'static str,
-    /// `status` of each of `status.procs` afterwards.
-    status: &'static str,
-    /// The procs that are in another state, as ranges, and which.
-    but: Option<(&'static str, &'static str)>,
-    /// What else their records hold, by JSON pointer.
-    facts: &'static [(&'static str, i64)],
-}
-
-impl Step {
-    const fn but(mut self, procs: &'static str, status: &'static str) -> Self {
-        self.but = Some((procs, status));
-        self
-    }
-}
-
-/// Each example with its end, in the order in which they are shown.
-const SCENES: &[(&str, &[Step])] = &[
-    (
-        "a job that runs to its end",
-        &[step("hello.yaml", "hello", "Completed", &[("/exitCode", 0)])],
-    ),
-    (
-        "configuration from a ConfigMap",
-        &[step("config.yaml", "config", "Completed", &[("/exitCode", 0)])],
-    ),
-    (
-        "a script, its parameters and its input",
-        &[step("script.yaml", "script", "Completed", &[("/exitCode", 0)])],
-    ),
-    (
-        "the image's own command",
-        &[step("own-command.yaml", "own-command", "Completed", &[("/exitCode", 0)])],
-    ),
-    ("files from S3 and to S3", &[step("s3.yaml", "s3", "Completed", &[("/exitCode", 0)])]),
-    (
-        "checkpoints: evicted, and not begun anew",
-        &[
-            step("checkpoint.yaml", "checkpoint", "Running", &[]),
-            step(
-                "checkpoint-vacate.yaml",
-                "checkpoint",
-                "Completed",
-                &[("/exitCode", 0), ("/numVacates", 1), ("/numJobStarts", 2)],
-            ),
-        ],
-    ),
-    (
-        "an exit code of its own",
-        &[step("exit-one.yaml", "exit-one", "Completed", &[("/exitCode", 1)])],
-    ),
-    (
-        "a command that gets killed",
-        &[step("killed.yaml", "killed", "Completed", &[("/exitSignal", 9)])],
-    ),
-    (
-        "too little memory: held, mended, released",
-        &[
-            step(
-                "memory-hog.yaml",
-                "memory-hog",
-                "Held",
-                &[("/hold/code", 34), ("/hold/subcode", 102)],
-            ),
-            step(
-                "memory-hog-mended.yaml",
-                "memory-hog",
-                "Completed",
-                &[("/exitCode", 0), ("/attempt", 1)],
-            ),
-        ],
-    ),
-    (
-        "too little scratch space: held",
-        &[step("disk-hog.yaml", "disk-hog", "Held", &[("/hold/code", 34), ("/hold/subcode", 104)])],
-    ),
-    (
-        "a typo in the image: held, mended, released",
-        &[
-            step("typo.yaml", "typo", "Held", &[("/hold/code", 35)]),
-            step("typo-mended.yaml", "typo", "Completed", &[("/exitCode", 0)]),
-        ],
-    ),
-    (
-        "submitted on hold, then released",
-        &[
-            step("on-hold.yaml", "on-hold", "Held", &[("/hold/code", 15)]),
-            step("on-hold-released.yaml", "on-hold", "Completed", &[("/exitCode", 0)]),
-        ],
-    ),
-    (
-        "commands: hold, release, remove",
-        &[
-            step("sleep.yaml", "sleep", "Running", &[]),
-            step("sleep-hold.yaml", "sleep", "Held", &[("/hold/code", 1)]),
-            step("sleep-release.yaml", "sleep", "Running", &[]),
-            step("sleep-remove.yaml", "sleep", "Removed", &[]),
-        ],
-    ),
-    (
-        "retries: the third attempt succeeds",
-        &[step(
-            "retry.yaml",
-            "retry",
-            "Completed",
-            &[("/exitCode", 0), ("/numJobStarts", 3), ("/numJobCompletions", 3)],
-        )],
-    ),
-    (
-        "too little memory: tried again with more",
-        &[step(
-            "retry-memory.yaml",
-            "retry-memory",
-            "Completed",
-            &[("/exitCode", 0), ("/numJobStarts", 3), ("/numVacates", 2), ("/memoryStep", 2)],
-        )],
-    ),
-    (
-        "a bad exit: held by a policy",
-        &[step(
-            "hold-on-exit.yaml",
-            "hold-on-exit",
-            "Held",
-            &[("/hold/code", 3), ("/hold/subcode", 42), ("/exitCode", 3)],
-        )],
-    ),
-    (
-        "a job that hangs: held by a policy, released by another",
-        &[step(
-            "release-again.yaml",
-            "release-again",
-            "Completed",
-            &[("/exitCode", 0), ("/numJobStarts", 2), ("/numHolds", 1), ("/lastHold/code", 47)],
-        )],
-    ),
-    ("a lease", &[step("lease.yaml", "lease", "Completed", &[("/exitCode", 0)])]),
-    ("many procs", &[step("many-procs.yaml", "many-procs", "Completed", &[("/exitCode", 0)])]),
-    (
-        "commands: suspend and continue one proc, vacate both, hold by a constraint",
-        &[
-            step("pair.yaml", "pair", "Running", &[]),
-            step("pair-suspend.yaml", "pair", "Running", &[]).but("1", "Suspended"),
-            step("pair-continue.yaml", "pair", "Running", &[]),
-            step(
-                "pair-vacate.yaml",
-                "pair",
-                "Running",
-                &[("/numVacates", 1), ("/numJobStarts", 2)],
-            ),
-            step("pair-prio.yaml", "pair", "Running", &[("/jobPrio", 5)]),
-            step("hold-by-constraint.yaml", "pair", "Running", &[("/jobPrio", 5)]).but("1", "Held"),
-            step("pair-remove.yaml", "pair", "Removed", &[]),
-        ],
-    ),
-];
-
-const fn step(
-    file: &'static str,
-    job: &'static str,
-    status: &'static str,
-    facts: &'static [(&'static str, i64)],
-) -> Step {
-    Step { file, job, status, but: None, facts }
 }
 
 /// Runs the demo.

@@ -1,15 +1,12 @@
 //! What can happen in the world, one step at a time.
 
 use crate::{
-    stage::{self, End, Fault, Kubelet, Operator, Server, transfers},
+    stage::{self, End, Fault, Kubelet, Operator, Server},
     witness::Witness,
 };
 use duj_api::status::ProcStatus;
 use duj_core::{facts::PodFacts, observed::RefusalKind};
-use duj_protocol::{
-    Outcome, Record,
-    transfer::{Report, State},
-};
+use duj_protocol::{Outcome, Record};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::json;
@@ -325,46 +322,8 @@ impl World {
         }
     }
 
-    /// Its process has ended, and `transfer` has its outputs.
-    fn take_sending_step(&mut self, pod: &PodFacts, step: PodStep) {
-        let now = self.now;
-        let known = self.server.said.get(&pod.name).cloned();
-        let kept = known
-            .as_ref()
-            .is_some_and(|said| said.state == State::Kept && said.round > u64::from(pod.resends));
-        let round = u64::from(pod.resends) + 1;
-        let failed = |state| Report {
-            failure: Some(transfers::failure(12, 13, "403 Forbidden")),
-            round,
-            ..transfers::report(state, now)
-        };
-        let code = pod.job.terminated.as_ref().map_or(0, |end| end.exit_code);
-        let mut kubelet = Kubelet { server: &mut self.server, name: pod.name.clone(), now };
-        match step {
-            PodStep::Kept if !kept => {
-                self.server.said.insert(pod.name.clone(), failed(State::Kept));
-            }
-            // What is kept is not sent unless somebody wants it.
-            PodStep::Sent | PodStep::StopAsAsked
-                if !kept && (step == PodStep::Sent || pod.deleting.is_some()) =>
-            {
-                let done = Report { round, ..transfers::report(State::Done, now) };
-                kubelet.transferred(0, &done.to_message());
-                self.note_result(pod, code);
-            }
-            PodStep::StopAsAsked if pod.deleting.is_some() => {
-                kubelet.transferred(1, &failed(State::Failed).to_message());
-            }
-            PodStep::GivenUp => kubelet.transferred(1, &failed(State::Failed).to_message()),
-            PodStep::TransferKilled => kubelet.transferred(137, ""),
-            PodStep::Delete => kubelet.delete(),
-            PodStep::CollectGarbage => kubelet.collect_garbage(),
-            _ => {}
-        }
-    }
-
     /// A job that ended of its own accord, in a pod that the operator knows and has not given up, has ended.
-    fn note_result(&mut self, pod: &PodFacts, code: i32) {
+    pub(crate) fn note_result(&mut self, pod: &PodFacts, code: i32) {
         let seen = self.operator.pods.get(&pod.name).and_then(PodFacts::read);
         let given_up = seen.is_none_or(|seen| {
             seen.job.waiting.is_some_and(|(reason, _)| reason == "CreateContainerError")
