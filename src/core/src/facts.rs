@@ -8,7 +8,7 @@ use crate::lease::Lease;
 use duj_api::names;
 use duj_protocol::{
     Outcome, Record, control,
-    transfer::{Report, State},
+    transfer::{ImageCommand, Report, State},
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec, PodStatus};
@@ -110,12 +110,16 @@ pub struct PodFacts {
     pub prepare: Option<ContainerFacts>,
     /// The container that sends its outputs, where there is one.
     pub transfer: Option<ContainerFacts>,
+    /// What `prepare` came to, where it brought something.
+    pub prepared: Option<Box<Report>>,
+    /// What `transfer` came to.
+    pub sent: Option<Box<Report>>,
     /// What `prepare` or `transfer` last said while it ran, where the shell has asked.
     pub heard: Option<Report>,
     /// The image that the job runs in, where `prepare` may have looked at it.
     pub image: Option<String>,
-    /// When its `transfer` was told why the job is about to be stopped.
-    pub stop_told: Option<Timestamp>,
+    /// What its `transfer` was told of why the job is about to be stopped, and when.
+    pub stop_told: Option<(String, Timestamp)>,
     /// How often it was told to send its outputs again.
     pub resends: u32,
     /// Reference of the image that carries its starter.
@@ -168,9 +172,10 @@ impl PodFacts {
             resends: annotation(names::ANNOTATION_RESEND)
                 .and_then(|number| number.parse().ok())
                 .unwrap_or(0),
-            stop_told: annotation(names::ANNOTATION_STOP)
-                .and_then(|text| text.split_once(' ')?.1.parse().ok())
-                .and_then(|time| Timestamp::from_millisecond(time).ok()),
+            stop_told: annotation(names::ANNOTATION_STOP).and_then(|text| {
+                let (why, time) = text.split_once(' ')?;
+                Some((why.to_owned(), Timestamp::from_millisecond(time.parse().ok()?).ok()?))
+            }),
             starter_image: pod.spec.as_ref().and_then(starter_image),
             ..Self::default()
         };
@@ -205,6 +210,9 @@ impl PodFacts {
             .flatten()
             .find(|c| c.name == names::CONTAINER_PREPARE)
             .map(container);
+        // Read once: a decision asks for them of each pod.
+        self.prepared = self.prepare.as_ref().and_then(report);
+        self.sent = self.transfer.as_ref().and_then(report);
         for condition in status.conditions.iter().flatten() {
             let holds = condition.status == "True";
             let since = condition.last_transition_time.as_ref().map(|time| time.0);
@@ -248,21 +256,17 @@ impl PodFacts {
         began && !idle && self.transfer.as_ref().is_some_and(|c| c.terminated.is_none())
     }
 
+    /// What its `prepare` found out about this image.
+    pub fn found(&self, image: &str) -> Option<&ImageCommand> {
+        let found = self.prepared.as_ref()?.image.as_ref()?;
+        (self.image.as_deref() == Some(image)).then_some(found)
+    }
+
     /// Its starter says that the job did not begin, or nothing at all.
     pub fn has_no_outputs(&self) -> bool {
         let message = self.job.terminated.as_ref().map_or("", |end| &end.message);
         Record::from_message(message)
             .is_none_or(|record| matches!(record.outcome, None | Some(Outcome::NotStarted { .. })))
-    }
-
-    /// What `prepare` came to.
-    pub fn prepared(&self) -> Option<Report> {
-        Report::from_message(&self.prepare.as_ref()?.terminated.as_ref()?.message)
-    }
-
-    /// What `transfer` came to.
-    pub fn sent(&self) -> Option<Report> {
-        Report::from_message(&self.transfer.as_ref()?.terminated.as_ref()?.message)
     }
 
     /// Its lease is over, and nobody heard of its end: whatever its node tells later, this attempt is over.
@@ -323,6 +327,11 @@ fn is_kubelets(reason: &str) -> bool {
             | "PodCompleted"
             | "PodFailed"
     )
+}
+
+/// The report that a container left as its last words.
+fn report(container: &ContainerFacts) -> Option<Box<Report>> {
+    Report::from_message(&container.terminated.as_ref()?.message).map(Box::new)
 }
 
 fn container_spec<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {

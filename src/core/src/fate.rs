@@ -106,7 +106,8 @@ pub fn of(pod: &PodFacts, memory_limit: i64, disk_limit: Option<i64>) -> End {
     let terminated = pod.job.terminated.as_ref();
     let record = terminated.and_then(|end| Record::from_message(&end.message));
     let fate = fate(pod, terminated, record.as_ref(), memory_limit, disk_limit);
-    let (brought, sent) = (pod.prepared(), pod.sent().or_else(|| pod.heard.clone()));
+    let brought = pod.prepared.as_deref().cloned();
+    let sent = pod.sent.as_deref().or(pod.heard.as_ref()).cloned();
     End { fate: transfers::weigh(pod, fate), record, brought, sent }
 }
 

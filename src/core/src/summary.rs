@@ -53,11 +53,10 @@ fn image(work: &Work<'_>, committed: Option<Image>) -> Option<Image> {
     }
     committed.filter(|image| image.name == spec.image).or_else(|| {
         work.pods().find_map(|pod| {
-            let found =
-                pod.prepared()?.image.filter(|_| pod.image.as_ref() == Some(&spec.image))?;
-            let found = Some(found).filter(|found| !found.too_long)?;
-            let (entrypoint, command) = (found.entrypoint, found.command);
-            Some(Image { name: spec.image.clone(), digest: found.digest, entrypoint, command })
+            let found = pod.found(&spec.image).filter(|found| !found.too_long)?;
+            let (name, digest) = (spec.image.clone(), found.digest.clone());
+            let (entrypoint, command) = (found.entrypoint.clone(), found.command.clone());
+            Some(Image { name, digest, entrypoint, command })
         })
     })
 }

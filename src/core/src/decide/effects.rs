@@ -138,17 +138,11 @@ impl Work<'_> {
         // `JobPrio`: the larger first, and of equals the earlier.
         ids.sort_by_key(|id| Reverse(self.records[id].job_prio));
         // The first of them finds out what the image runs by itself; the others wait for that.
-        let too_long = |pod: &PodFacts| {
-            pod.prepared().and_then(|report| report.image).is_some_and(|image| image.too_long)
-        };
+        let image = &self.observed.job.spec.image;
+        let too_long = |pod: &PodFacts| pod.found(image).is_some_and(|found| found.too_long);
         if self.asks_for_image() && !self.pods().any(too_long) {
-            let image = &self.observed.job.spec.image;
-            let found = |pod: &PodFacts| {
-                let of_it = pod.image.as_ref() == Some(image);
-                of_it && pod.prepared().is_some_and(|report| report.image.is_some())
-            };
             // What one has found is about to be committed.
-            let asking = self.pods().any(|pod| !pod.ended() || found(pod));
+            let asking = self.pods().any(|pod| !pod.ended() || pod.found(image).is_some());
             let first = if asking { None } else { ids.iter().find_map(|id| self.create_pod(*id)) };
             return first.into_iter().collect();
         }
@@ -270,7 +264,7 @@ impl Work<'_> {
                         uid: pod.uid.clone(),
                         suspended: record.status == ProcStatus::Suspended,
                     });
-                } else if pod.resends < record.resends {
+                } else if pod.resends != record.resends {
                     effects.push(Effect::Resend {
                         name: pod.name.clone(),
                         uid: pod.uid.clone(),
@@ -318,11 +312,16 @@ impl Work<'_> {
         }
         let now = self.observed.now;
         let heard = |told: Timestamp| told.saturating_add(HEARD).unwrap_or(now);
-        let Some(told) = pod.stop_told else {
-            let (name, uid) = (pod.name.clone(), pod.uid.clone());
-            return Some((Some(Effect::AnnounceStop { name, uid, why, at: now }), heard(now)));
-        };
-        (heard(told) > now).then(|| (None, heard(told)))
+        match &pod.stop_told {
+            // A time to come is somebody else's, and is not waited for.
+            Some((said, told)) if said == why => {
+                (*told <= now && heard(*told) > now).then(|| (None, heard(*told)))
+            }
+            _ => {
+                let (name, uid) = (pod.name.clone(), pod.uid.clone());
+                Some((Some(Effect::AnnounceStop { name, uid, why, at: now }), heard(now)))
+            }
+        }
     }
 
     /// Deletes the job when its time after the end is over.

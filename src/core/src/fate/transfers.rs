@@ -22,14 +22,14 @@ pub(super) fn weigh(pod: &PodFacts, fate: Fate) -> Fate {
         return Fate::ImageChanged(changed);
     }
     let Some(transfer) = &pod.transfer else { return fate };
-    match pod.sent() {
+    match pod.sent.as_deref() {
         Some(report) if report.state == State::Done && report.complete => fate,
         // It saw another end, or no record of one: a job may have spoilt what the two speak by.
         Some(report) if report.state == State::Done => {
             let message = "Transfer output files failure at the execution point. Details: the end of the job was not recorded beside its outputs, which were not sent";
             Fate::Unsent(exited, hold::hold(hold::TRANSFER_OUTPUT, 0, message))
         }
-        Some(Report { failure: Some(failure), .. }) => Fate::Unsent(exited, hold_for(&failure)),
+        Some(Report { failure: Some(failure), .. }) => Fate::Unsent(exited, hold_for(failure)),
         // It was killed.
         _ => match eviction(pod, pod.job.terminated.as_ref()) {
             Some(Eviction { code, reason }) => {
@@ -82,14 +82,16 @@ pub(super) fn not_prepared(end: &Terminated) -> Option<Fate> {
 /// The image that ran, where it is another than the one that `prepare` saw. A runtime tells the digest of the index or of
 /// the manifest; and where the same image came from several repositories to the node, any of them, which says nothing here.
 pub(crate) fn another_image(pod: &PodFacts) -> Option<String> {
-    let seen = pod.prepared()?.image?;
+    let seen = pod.prepared.as_ref()?.image.as_ref()?;
     let image = pod.image.as_deref().unwrap_or_default();
     let (repository, ran) = pod.job.image_id.split_once('@')?;
-    let same_place = repository.ends_with(without_tag(image));
+    let own = without_tag(image);
+    let before = repository.strip_suffix(own);
+    let same_place = before.is_some_and(|before| before.is_empty() || before.ends_with('/'));
     if seen.digest.is_empty() || !same_place || ran == seen.digest || ran == seen.manifest {
         return None;
     }
-    let seen = seen.digest;
+    let seen = &seen.digest;
     Some(format!("image '{image}' is '{ran}' on the node and '{seen}' in its registry"))
 }
 

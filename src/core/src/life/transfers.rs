@@ -20,12 +20,12 @@ use jiff::Timestamp;
 impl Proc<'_> {
     /// Event 040 for the inputs, before 001.
     pub(super) fn log_brought(&mut self, pod: &PodFacts) {
-        let Some(report) = pod.prepared() else { return };
+        let Some(report) = pod.prepared.as_deref() else { return };
         let queued = pod.prepare.as_ref().and_then(|prepare| prepare.terminated.as_ref()?.started);
         let finished = report.failure.is_none();
         let stages =
             [TransferStage::InputQueued, TransferStage::InputStarted, TransferStage::InputFinished];
-        self.journal.transferred(self.id, stages, queued, &report, finished);
+        self.journal.transferred(self.id, stages, queued, report, finished);
     }
 
     /// Event 040 for the outputs, before the event that ends the attempt; not the end of a transfer that failed.
@@ -123,14 +123,12 @@ impl Proc<'_> {
 
     /// Another image ran than the one whose command was found out: nothing of that counts.
     pub(super) fn void(&mut self, pod: &PodFacts) {
+        let changed = fate::another_image(pod).unwrap_or_default();
+        let eviction = fate::void(&changed);
         if pod.ended() {
             let end = self.end_of(pod);
-            let changed = fate::another_image(pod).unwrap_or_default();
-            let eviction = fate::void(&changed);
             self.evict(eviction.code, &eviction.reason, Some(&end));
         } else if self.record.vacating.is_none() {
-            let changed = fate::another_image(pod).unwrap_or_default();
-            let eviction = fate::void(&changed);
             self.vacate(eviction.code, &eviction.reason, true);
         }
     }

@@ -58,6 +58,7 @@ fn the_runtimes_names_of_the_same_image_are_known() {
         "docker.io/library/busybox@sha256:1",
         "docker.io/library/busybox@sha256:11",
         "docker.io/library/another@sha256:2",
+        "docker.io/library/notbusybox@sha256:2",
         "sha256:3",
         "",
     ] {

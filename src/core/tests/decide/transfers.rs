@@ -304,6 +304,28 @@ fn transfer_is_told_why_its_job_is_stopped() {
 }
 
 #[test]
+fn what_others_write_about_a_stop_keeps_no_pod() {
+    let files = json!({
+        "output": "out", "outputDestination": { "url": "s3://bucket/results/" },
+    });
+    // What stands there; whether it is said again, properly.
+    for (text, said) in [("hold 99999999999999", false), ("remove 1", true), ("hold soon", true)] {
+        let mut play = running(files.clone());
+        let (name, uid) = {
+            let pod = play.pod().pod().unwrap().metadata.clone();
+            (pod.name.unwrap(), pod.uid.unwrap())
+        };
+        play.server.annotate(&name, &uid, duj_api::names::ANNOTATION_STOP, text.to_owned());
+        play.edit(json!({ "hold": true }));
+        let mut deeds = play.scene("held");
+        assert_eq!(deeds.iter().any(|deed| deed.starts_with("AnnounceStop")), said, "{text}");
+        play.wait(3);
+        deeds.extend(play.scene("told"));
+        assert!(deeds.contains(&"DeletePod 0-0".to_owned()), "{text}: {deeds:?}");
+    }
+}
+
+#[test]
 fn checkpoints_are_told_once() {
     let mut play = running(json!({
         "checkpointExitCode": 85, "checkpointDestination": { "url": "s3://bucket/c/" },
