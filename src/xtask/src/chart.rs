@@ -3,7 +3,10 @@
 //! Invariant: the operator's rights are exactly the list below. Whoever needs one more writes it here, where it is
 //! seen in review, and in the chart.
 
+mod renderings;
+
 use anyhow::{Context as _, bail, ensure};
+use renderings::RENDERINGS;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
@@ -32,98 +35,6 @@ const RIGHTS: [&str; 10] = [
 /// Rights in the operator's own namespace.
 const OWN_RIGHTS: [&str; 2] =
     ["/configmaps: create", "/configmaps docker-universe-cluster-ids: get update"];
-
-/// Values, arguments that the operator must get from them, and beginnings of arguments that it must not get.
-const RENDERINGS: [(&[&str], &[&str], &[&str]); 7] = [
-    (
-        &[],
-        &[
-            "run",
-            "--image=registry.example.org/docker-universe@sha256:00",
-            "--default-cpus=1",
-            "--default-memory=128Mi",
-            "--gpu-resource=nvidia.com/gpu",
-            "--max-vacate-time=600",
-            "--run-as-user=65534",
-            "--run-as-group=65534",
-            "--starter-delivery=Auto",
-            "--image-patience=120",
-            "--transfer-patience=300",
-            "--transfer-retention=600",
-            "--log-format=json",
-            "--listen=0.0.0.0:8080",
-        ],
-        &[
-            "--default-disk",
-            "--allow-root",
-            "--starter-pull-secret",
-            "--namespace",
-            "--event-log",
-            "--system-periodic",
-            "--ca-bundle",
-            "--plain-http-registry",
-            "--registry-mirror",
-        ],
-    ),
-    (&["watchNamespace=lab"], &["--namespace=lab"], &[]),
-    (
-        &[
-            "transfer.patienceSeconds=20",
-            "transfer.retentionSeconds=0",
-            "transfer.caBundle.configMap=trust",
-            "registries.plainHttp={10.0.0.1:5000,r.example:5000}",
-            "registries.mirrors.docker\\.io=mirror.example",
-        ],
-        &[
-            "--transfer-patience=20",
-            "--transfer-retention=0",
-            "--ca-bundle=trust=ca.crt",
-            "--plain-http-registry=10.0.0.1:5000",
-            "--plain-http-registry=r.example:5000",
-            "--registry-mirror=docker.io=mirror.example",
-        ],
-        &[],
-    ),
-    (
-        &[
-            "eventLog=true",
-            "policies.systemPeriodicHold=NumJobStarts > 20",
-            "policies.systemPeriodicRemove=NumHolds > 9",
-        ],
-        &[
-            "--event-log",
-            "--system-periodic-hold=NumJobStarts > 20",
-            "--system-periodic-remove=NumHolds > 9",
-        ],
-        &["--system-periodic-release", "--system-periodic-vacate"],
-    ),
-    (
-        &["jobs.allowRoot=true", "jobs.runAsUser=null", "jobs.runAsGroup=null"],
-        &["--allow-root"],
-        &["--run-as-user", "--run-as-group"],
-    ),
-    (
-        &["jobs.runAsUser=2147483647", "imagePatienceSeconds=86400", "defaults.maxVacateTime=0"],
-        &["--run-as-user=2147483647", "--image-patience=86400", "--max-vacate-time=0"],
-        &[],
-    ),
-    (
-        &[
-            "defaults.disk=10Gi",
-            "starter.pullSecrets={a,b}",
-            "starter.delivery=InitContainer",
-            "starter.image=mirror/x:1",
-        ],
-        &[
-            "--default-disk=10Gi",
-            "--image=mirror/x:1",
-            "--starter-pull-secret=a",
-            "--starter-pull-secret=b",
-            "--starter-delivery=InitContainer",
-        ],
-        &[],
-    ),
-];
 
 /// Values that must be refused, and a part of what is then said.
 const REFUSALS: [(&[&str], &str); 12] = [
