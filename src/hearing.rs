@@ -11,7 +11,7 @@ use duj_protocol::transfer::{Report, State};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt, api::LogParams};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// A transfer that takes longer is asked about.
 const SHORT: SignedDuration = SignedDuration::from_secs(2);
@@ -44,14 +44,14 @@ pub struct Told {
 pub async fn ask(
     context: &Context,
     job: &DockerUniverseJob,
-    pods: &mut [PodFacts],
+    pods: &mut [Arc<PodFacts>],
     now: Timestamp,
 ) {
     let uid = job.uid().unwrap_or_default();
     for pod in pods.iter_mut() {
         let Some(question) = Question::of(pod, job) else { continue };
         let told = told(&context.memory, &uid, pod);
-        pod.heard = told.as_ref().and_then(|told| question.answer(told));
+        Arc::make_mut(pod).heard = told.as_ref().and_then(|told| question.answer(told));
         let due = told.as_ref().map_or(question.first, |told| told.next);
         if due > now || question.is_answered(pod) {
             continue;
@@ -68,7 +68,7 @@ pub async fn ask(
         let report = report.or_else(|| told.and_then(|told| told.report));
         let next = now.saturating_add(wait).unwrap_or(now);
         let told = Told { asked, next, report };
-        pod.heard = question.answer(&told);
+        Arc::make_mut(pod).heard = question.answer(&told);
         context.memory.of(&uid, |memory| memory.told.insert(pod.uid.clone(), told));
     }
     let is_there = |uid: &String| pods.iter().any(|pod| pod.uid == *uid);
@@ -78,7 +78,7 @@ pub async fn ask(
 /// When to ask next about a job's pods: a line in a log changes no pod, so that nothing else would wake anybody.
 pub fn ask_again(memory: &Memory, observed: &Observed) -> Option<Timestamp> {
     let uid = observed.job.uid().unwrap_or_default();
-    let next = |pod: &PodFacts| {
+    let next = |pod: &Arc<PodFacts>| {
         let question = Question::of(pod, &observed.job).filter(|it| !it.is_answered(pod))?;
         Some(told(memory, &uid, pod).map_or(question.first, |told| told.next.max(question.first)))
     };

@@ -9,7 +9,7 @@ use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{ResourceExt, runtime::watcher};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::watch;
 
@@ -46,7 +46,7 @@ struct State {
 struct Known {
     version: u64,
     job: JobKey,
-    facts: PodFacts,
+    facts: Arc<PodFacts>,
     /// The watch tells of it no more, although our finalizer may still keep it: somebody took its label off, or it went
     /// while nobody watched. The API server has to be asked.
     hidden: bool,
@@ -109,7 +109,7 @@ impl Index {
     }
 
     fn take_in(&self, pod: &Pod, hidden: bool) -> Option<JobKey> {
-        let facts = PodFacts::read(pod)?;
+        let facts = Arc::new(PodFacts::read(pod)?);
         let job = job_of(pod)?;
         let version = version(pod);
         let mut state = self.state();
@@ -221,7 +221,7 @@ impl Index {
     }
 
     /// The pods of the job with this UID.
-    pub fn pods(&self, job_uid: &str) -> Vec<PodFacts> {
+    pub fn pods(&self, job_uid: &str) -> Vec<Arc<PodFacts>> {
         let state = self.state();
         let pods = state.pods.get(job_uid).into_iter().flat_map(BTreeMap::values);
         pods.map(|known| known.facts.clone()).collect()

@@ -9,7 +9,9 @@ use jiff::Timestamp;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 /// Memory of one job.
 #[derive(Clone, Debug, Default)]
@@ -24,8 +26,10 @@ pub struct JobMemory {
     pub refusal: Option<Refusal>,
     /// Refusals in a row.
     pub refusals: u32,
-    /// A pod whose creation was not answered: it may be there, or come yet.
-    pub unsure: Option<Unsure>,
+    /// Pods whose creation was not answered, by their proc: they may be there, or come yet.
+    pub unsure: HashMap<u32, Unsure>,
+    /// When the policies of all procs are to be evaluated again.
+    pub policies_due: Option<Timestamp>,
     /// Since when a change waits to be committed.
     pub uncommitted_since: Option<Timestamp>,
     /// What was heard of pods that are long in being set up, by UID.
@@ -34,6 +38,22 @@ pub struct JobMemory {
     pub told: HashMap<String, Told>,
     /// Errors in a row.
     pub errors: u32,
+    /// Until then the job is not looked at.
+    resting: Option<Instant>,
+}
+
+impl JobMemory {
+    /// Not to be looked at for this time.
+    pub fn rest_for(&mut self, time: Duration) {
+        self.resting = Instant::now().checked_add(time);
+    }
+
+    /// How long it still rests.
+    pub fn rest(&mut self) -> Option<Duration> {
+        let left = self.resting?.saturating_duration_since(Instant::now());
+        self.resting = self.resting.filter(|_| !left.is_zero());
+        (!left.is_zero()).then_some(left)
+    }
 }
 
 /// A pod whose creation was not answered.

@@ -12,9 +12,12 @@ use duj_api::{
     policy::Policy,
     status::{ProcRecord, ProcStatus},
 };
-use duj_core::{facts::PodFacts, observed::Observed, procs};
+use duj_core::{facts::PodFacts, observed::Observed, records::Records};
 use kube::ResourceExt;
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
+
+/// So many pods are looked for by their names; more of them by one list.
+const LOOKED_FOR: usize = 16;
 
 /// All facts about a job.
 pub async fn observe(context: &Context, cached: Arc<DockerUniverseJob>) -> Result<Observed, Error> {
@@ -32,8 +35,9 @@ pub async fn observe(context: &Context, cached: Arc<DockerUniverseJob>) -> Resul
     trouble::ask(context, &job, &mut pods, now).await;
     hearing::ask(context, &job, &mut pods, now).await;
     let fresh_cluster_id = fresh_cluster_id(context, &job, &pods, &uid).await?;
-    let (refusal, uncommitted_since) =
-        context.memory.of(&uid, |memory| (memory.refusal.clone(), memory.uncommitted_since));
+    let (refusal, uncommitted_since, policies_due) = context
+        .memory
+        .of(&uid, |memory| (memory.refusal.clone(), memory.uncommitted_since, memory.policies_due));
     Ok(Observed {
         job: Arc::unwrap_or_clone(job),
         pods,
@@ -41,6 +45,7 @@ pub async fn observe(context: &Context, cached: Arc<DockerUniverseJob>) -> Resul
         fresh_cluster_id,
         refusal,
         uncommitted_since,
+        policies_due,
         now,
     })
 }
@@ -57,6 +62,7 @@ pub fn known(context: &Context, cached: Arc<DockerUniverseJob>) -> Observed {
         fresh_cluster_id: cluster_id.unwrap_or_default(),
         refusal: None,
         uncommitted_since: None,
+        policies_due: None,
         now: context.clock.now(),
     }
 }
@@ -67,14 +73,14 @@ pub fn known(context: &Context, cached: Arc<DockerUniverseJob>) -> Observed {
 async fn missed(
     context: &Context,
     job: &DockerUniverseJob,
-    pods: &[PodFacts],
+    pods: &[Arc<PodFacts>],
     is_commanded: bool,
-) -> Result<Vec<PodFacts>, Error> {
+) -> Result<Vec<Arc<PodFacts>>, Error> {
     let mut found = Vec::new();
     let uid = job.uid().unwrap_or_default();
     let known = context.memory.of(&uid, |memory| memory.known);
     let records = match &job.status {
-        Some(status) => procs::ungroup(&status.procs, job.spec.total_procs()),
+        Some(status) => Records::read(&status.procs, job.spec.total_procs()),
         // Its first pod may be there before its first status. Where nothing speaks against that pod it is made anew, which
         // finds it; a job that is being deleted makes none, and cannot go while there is one.
         None if job.metadata.deletion_timestamp.is_some()
@@ -82,18 +88,34 @@ async fn missed(
             || is_commanded
             || job.spec.policy != Policy::default() =>
         {
-            [(0, ProcRecord::default())].into()
+            let mut records = Records::default();
+            records.put(0, Arc::default());
+            records
         }
         None => return Ok(found),
     };
-    for (proc, record) in records {
-        let is_there = pods.iter().any(|pod| (pod.proc, pod.attempt) == (proc, record.attempt));
-        let may_have = !known && record.status == ProcStatus::Idle;
-        if is_there || !(may_have || has_a_pod(&record)) {
-            continue;
+    let there: HashSet<_> = pods.iter().map(|pod| (pod.proc, pod.attempt)).collect();
+    let lacking: Vec<_> = records
+        .iter()
+        .filter(|(proc, record)| {
+            let may_have = !known && record.status == ProcStatus::Idle;
+            (may_have || has_a_pod(record)) && !there.contains(&(*proc, record.attempt))
+        })
+        .collect();
+    let mut listed = HashSet::new();
+    let lacking_few = lacking.len() <= LOOKED_FOR;
+    if !lacking_few {
+        found.extend(perform::find_pods(context, job).await?.into_iter().map(Arc::new));
+        found.retain(|pod| !there.contains(&(pod.proc, pod.attempt)));
+        listed.extend(found.iter().map(|pod| (pod.proc, pod.attempt)));
+    }
+    for (proc, record) in lacking {
+        // The list has what still says whose it is; of what has run, the server's word on its very name is asked for.
+        let by_name = has_a_pod(record) || lacking_few;
+        if by_name && !listed.contains(&(proc, record.attempt)) {
+            let name = names::pod_name(&job.name_any(), &uid, proc, record.attempt);
+            found.extend(perform::find_pod(context, job, &name).await?.map(Arc::new));
         }
-        let name = names::pod_name(&job.name_any(), &uid, proc, record.attempt);
-        found.extend(perform::find_pod(context, job, &name).await?);
     }
     context.memory.of(&uid, |memory| memory.known = true);
     Ok(found)
@@ -110,7 +132,7 @@ fn has_a_pod(record: &ProcRecord) -> bool {
 async fn fresh_cluster_id(
     context: &Context,
     job: &DockerUniverseJob,
-    pods: &[PodFacts],
+    pods: &[Arc<PodFacts>],
     uid: &str,
 ) -> Result<i64, Error> {
     let committed = job.status.as_ref().and_then(|status| status.cluster_id);

@@ -6,7 +6,7 @@
 mod creation;
 mod error;
 
-pub use creation::find_pod;
+pub use creation::{find_pod, find_pods};
 pub use error::Error;
 
 use crate::{metrics::Verb, run::Context, userlog_pages};
@@ -16,16 +16,24 @@ use duj_api::{
 };
 use duj_core::{observed::Effect, patch};
 use duj_protocol::{control, lease::Mark};
+use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy},
 };
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 /// The longest that one call may take.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Pods of one job that are written at the same time; others of all jobs have their share of the client's bound.
+const AT_ONCE: usize = 16;
 
 /// What became of an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +76,63 @@ pub async fn write_status(
     .await
 }
 
+/// Carries out the effects of a decision: those on different pods at the same time, all others in their order.
+pub async fn all(
+    context: &Context,
+    job: &DockerUniverseJob,
+    effects: Vec<Effect>,
+) -> Result<Made, Error> {
+    let mut effects = effects.into_iter().peekable();
+    while let Some(effect) = effects.next() {
+        let Some(pod) = effect.pod().map(str::to_owned) else {
+            perform(context, job, effect).await?;
+            continue;
+        };
+        let mut by_pod = BTreeMap::from([(pod, vec![effect])]);
+        while let Some(effect) = effects.next_if(|effect| effect.pod().is_some()) {
+            let pod = effect.pod().unwrap_or_default().to_owned();
+            by_pod.entry(pod).or_default().push(effect);
+        }
+        if at_once(context, job, by_pod).await? == Made::Refused {
+            return Ok(Made::Refused);
+        }
+    }
+    Ok(Made::Done)
+}
+
+/// Carries out what is to be done about several pods. After the first error, or a refusal, nothing more is begun: the next
+/// decision begins with what is known then.
+async fn at_once(
+    context: &Context,
+    job: &DockerUniverseJob,
+    by_pod: BTreeMap<String, Vec<Effect>>,
+) -> Result<Made, Error> {
+    let stop = &AtomicBool::new(false);
+    let results = stream::iter(by_pod.into_values()).map(|effects| async move {
+        for effect in effects {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(Made::Done);
+            }
+            // One pod's lease that cannot be written costs no other pod its own.
+            let alone = matches!(effect, Effect::MarkLease { .. });
+            let made = Box::pin(perform(context, job, effect)).await;
+            if !matches!(made, Ok(Made::Done)) {
+                stop.fetch_or(!alone, Ordering::Relaxed);
+                return made;
+            }
+        }
+        Ok(Made::Done)
+    });
+    let made: Vec<Result<Made, Error>> = results.buffer_unordered(AT_ONCE).collect().await;
+    let mut all = Made::Done;
+    for made in made {
+        if made? == Made::Refused {
+            all = Made::Refused;
+        }
+    }
+    Ok(all)
+}
+
 /// Carries out one effect for a job.
 pub async fn perform(
     context: &Context,
@@ -100,7 +165,7 @@ pub async fn perform(
         Effect::ReleasePod { name, uid } => {
             release_pod(context, &namespace(job), &name, &uid).await?;
         }
-        Effect::AppendPage(part) => userlog_pages::append(context, job, &part).await?,
+        Effect::AppendPages(parts) => userlog_pages::append(context, job, &parts).await?,
         Effect::Answer { name, version, status } => {
             let status = patch::of_status(None, &status);
             write_command_status(context, &namespace(job), &name, &version, status).await?;

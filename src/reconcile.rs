@@ -5,7 +5,9 @@
 //! come first; then the status, which commits; then what depends on it.
 
 use crate::{
-    hearing, observe,
+    hearing,
+    memory::JobMemory,
+    observe,
     perform::{self, Error, Made},
     run::Context,
     trouble,
@@ -13,7 +15,7 @@ use crate::{
 use duj_api::DockerUniverseJob;
 use duj_core::{
     decide::decide,
-    observed::{Decision, Effect, Observed, RefusalKind},
+    observed::{Decision, Observed, RefusalKind},
     userlog::Event,
 };
 use jiff::Timestamp;
@@ -27,12 +29,22 @@ const TOLD_ONCE: u32 = 4;
 /// And then after each so many more, about an hour.
 const TOLD_AGAIN: u32 = 60;
 
+/// A job of more procs is looked at again only after [`REST`]: each look costs the more, the more procs there are, and always
+/// some of their pods have news.
+const MANY: u32 = 100;
+/// The time between two such looks, where nothing is left to do.
+const REST: Duration = Duration::from_millis(200);
+
 /// Brings one job forward.
 pub async fn reconcile(
     job: Arc<DockerUniverseJob>,
     context: Arc<Context>,
 ) -> Result<Action, Error> {
     context.index.wait_until_ready().await;
+    let uid = job.uid().unwrap_or_default();
+    if let Some(rest) = context.memory.of(&uid, JobMemory::rest) {
+        return Ok(Action::requeue(rest));
+    }
     let started = tokio::time::Instant::now();
     let mut action = Action::requeue(Duration::from_secs(1));
     for _ in 0..ROUNDS {
@@ -42,14 +54,18 @@ pub async fn reconcile(
         let trouble = trouble::ask_again(&context.memory, &observed);
         let transfers = hearing::ask_again(&context.memory, &observed);
         let wake = decision.wake.into_iter().chain(trouble).chain(transfers).min();
-        if Box::pin(carry_out(&context, observed, decision)).await? == Made::Done {
+        let goes_on = wake.is_some_and(|wake| wake <= now);
+        let done = Box::pin(carry_out(&context, observed, decision)).await? == Made::Done;
+        if job.spec.total_procs() > MANY && !goes_on {
+            context.memory.of(&uid, |memory| memory.rest_for(REST));
+        }
+        if done {
             action =
                 wake.map_or_else(Action::await_change, |wake| Action::requeue(until(wake, now)));
             break;
         }
         // The server refused a pod: the next decision takes that into account.
     }
-    let uid = job.uid().unwrap_or_default();
     context.memory.of(&uid, |memory| memory.errors = 0);
     context.metrics.reconciled(started.elapsed());
     Ok(action)
@@ -82,13 +98,14 @@ async fn carry_out(
     decision: Decision,
 ) -> Result<Made, Error> {
     let uid = observed.job.uid().unwrap_or_default();
-    let Decision { before, status, events, deferred, after, .. } = decision;
-    if let Made::Refused = all(context, &observed.job, before).await? {
+    let Decision { before, status, events, deferred, after, policies_due, .. } = decision;
+    if let Made::Refused = perform::all(context, &observed.job, before).await? {
         return Ok(Made::Refused);
     }
     context.memory.of(&uid, |memory| {
         let since = memory.uncommitted_since.unwrap_or(observed.now);
         memory.uncommitted_since = deferred.then_some(since);
+        memory.policies_due = policies_due.or(memory.policies_due);
     });
     if let Some(status) = status {
         let written = perform::write_status(context, &observed.job, status).await?;
@@ -102,7 +119,7 @@ async fn carry_out(
                 memory.refusal.take().filter(|refusal| refusal.kind != RefusalKind::Permanent);
         });
     }
-    all(context, &observed.job, after).await
+    perform::all(context, &observed.job, after).await
 }
 
 /// `HTCondor`'s `EVENT_LOG`: what is committed is told once more here, where it outlives the job.
@@ -112,25 +129,6 @@ fn tell_events(job: &DockerUniverseJob, events: &[Event]) {
     for event in events {
         tracing::info!(target: "event_log", job = format!("{namespace}/{name}"), event = %event);
     }
-}
-
-async fn all(
-    context: &Context,
-    job: &DockerUniverseJob,
-    effects: Vec<Effect>,
-) -> Result<Made, Error> {
-    let mut failed = None;
-    for effect in effects {
-        // One pod's lease that cannot be written costs no other pod its own.
-        let alone = matches!(effect, Effect::MarkLease { .. });
-        match perform::perform(context, job, effect).await {
-            Ok(Made::Done) => {}
-            Ok(Made::Refused) => return Ok(Made::Refused),
-            Err(error) if alone => failed = failed.or(Some(error)),
-            Err(error) => return Err(error),
-        }
-    }
-    failed.map_or(Ok(Made::Done), Err)
 }
 
 fn until(wake: Timestamp, now: Timestamp) -> Duration {

@@ -9,7 +9,7 @@ use duj_core::{facts::PodFacts, observed::Observed};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Event;
 use kube::{Api, ResourceExt, api::ListParams};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A pod that is still being set up after this time is asked about; on a busy node nothing else takes so long.
 const SETTING_UP: SignedDuration = SignedDuration::from_secs(20);
@@ -61,14 +61,14 @@ impl Spacing {
 pub async fn ask(
     context: &Context,
     job: &DockerUniverseJob,
-    pods: &mut [PodFacts],
+    pods: &mut [Arc<PodFacts>],
     now: Timestamp,
 ) {
     let uid = job.uid().unwrap_or_default();
     for pod in pods.iter_mut().filter(|pod| due(pod).is_some_and(|due| due <= now)) {
         let heard = heard(&context.memory, &uid, pod);
         if heard.as_ref().is_some_and(|heard| heard.next > now) {
-            pod.trouble = heard.and_then(|heard| heard.message);
+            Arc::make_mut(pod).trouble = heard.and_then(|heard| heard.message);
             continue;
         }
         let (wait, message) = if context.spacing.admits(now) {
@@ -76,7 +76,7 @@ pub async fn ask(
         } else {
             (COME_AGAIN, heard.and_then(|heard| heard.message))
         };
-        pod.trouble.clone_from(&message);
+        Arc::make_mut(pod).trouble.clone_from(&message);
         let next = now.saturating_add(wait).unwrap_or(now);
         context.memory.of(&uid, |memory| {
             memory.troubles.insert(pod.uid.clone(), Heard { next, message });
@@ -90,7 +90,7 @@ pub async fn ask(
 /// anybody.
 pub fn ask_again(memory: &Memory, observed: &Observed) -> Option<Timestamp> {
     let uid = observed.job.uid().unwrap_or_default();
-    let next = |pod: &PodFacts| {
+    let next = |pod: &Arc<PodFacts>| {
         let due = due(pod)?;
         Some(heard(memory, &uid, pod).map_or(due, |heard| heard.next.max(due)))
     };

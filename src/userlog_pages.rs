@@ -23,37 +23,63 @@ use std::{collections::BTreeMap, io::Write as _};
 /// The key of a page's content.
 const LOG: &str = "log.gz";
 
-/// Puts a part into its page, unless it is there.
+/// Puts parts into their pages, those that are not there: one write a page.
 pub async fn append(
     context: &Context,
     job: &DockerUniverseJob,
-    part: &LogPart,
+    parts: &[LogPart],
 ) -> Result<(), Error> {
+    for of_page in parts.chunk_by(|one, next| one.page() == next.page()) {
+        append_to_one(context, job, of_page).await?;
+    }
+    Ok(())
+}
+
+async fn append_to_one(
+    context: &Context,
+    job: &DockerUniverseJob,
+    parts: &[LogPart],
+) -> Result<(), Error> {
+    let Some(first) = parts.first() else { return Ok(()) };
     let namespace = job.namespace().unwrap_or_default();
     let pages: Api<ConfigMap> = Api::namespaced(context.client.clone(), &namespace);
-    let name = format!("{}-userlog-{}", job.name_any(), part.page());
-    let there = call("read a page of the userlog", pages.get_opt(&name)).await?;
-    let Some(mut page) = there else {
-        if part.place() > 0 {
+    let name = format!("{}-userlog-{}", job.name_any(), first.page());
+    // A new page is created without a look; one that is there says so.
+    let there = if first.place() == 0 {
+        None
+    } else {
+        call("read a page of the userlog", pages.get_opt(&name)).await?
+    };
+    let page = if let Some(page) = there {
+        page
+    } else {
+        if first.place() > 0 {
             tracing::warn!(
                 page = format!("{namespace}/{name}"),
                 "the page is gone with what it held"
             );
         }
-        let page = empty(job, &name);
-        let page = with(page, part)?;
+        let page = parts.iter().try_fold(empty(job, &name), with)?;
         context.metrics.wrote(Verb::AppendPage);
-        call("create a page of the userlog", pages.create(&PostParams::default(), &page)).await?;
-        return Ok(());
+        let parameters = PostParams::default();
+        match call("create a page of the userlog", pages.create(&parameters, &page)).await {
+            Err(error) if error.is_already_exists() => {
+                call("read a page of the userlog", pages.get(&name)).await?
+            }
+            made => return made.map(|_| ()),
+        }
     };
     let owner = page.owner_references().first().map(|owner| owner.uid.clone());
     if owner != job.uid() {
         return Err(Error::ForeignPage(name));
     }
-    if parts(&page) > part.place() {
-        return Ok(()); // it was put there, and its status was not written
+    // What is there already was put there for a status that was not written.
+    let held = held(&page);
+    let new: Vec<_> = parts.iter().filter(|part| part.place() >= held).collect();
+    if new.is_empty() {
+        return Ok(());
     }
-    page = with(page, part)?;
+    let page = new.into_iter().try_fold(page, with)?;
     context.metrics.wrote(Verb::AppendPage);
     // The page was read with its resource version: whoever came between makes this a conflict.
     call("write a page of the userlog", pages.replace(&name, &PostParams::default(), &page))
@@ -62,7 +88,7 @@ pub async fn append(
 }
 
 /// How many parts a page says to hold.
-fn parts(page: &ConfigMap) -> i64 {
+fn held(page: &ConfigMap) -> i64 {
     let told = page.annotations().get(names::ANNOTATION_PARTS);
     told.and_then(|text| text.parse().ok()).unwrap_or(0)
 }

@@ -14,13 +14,16 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, ResourceExt,
-    api::{Patch, PatchParams, PostParams},
+    api::{ListParams, Patch, PatchParams, PostParams},
     core::Status,
 };
 use serde_json::json;
 
 /// A request that was not answered in its time may still be carried out within this time.
 const UNSURE: SignedDuration = SignedDuration::from_secs(30);
+
+/// Pods that are listed at once.
+const PAGE: u32 = 500;
 
 /// Creates a pod, or finds it created.
 pub(super) async fn create_pod(
@@ -31,20 +34,21 @@ pub(super) async fn create_pod(
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &namespace(job));
     let uid = job.uid().unwrap_or_default();
     let name = pod.name_any();
-    // One live pod a proc: a pod whose creation was not answered comes before any other is made.
-    let unsure = context.memory.of(&uid, |memory| memory.unsure.clone());
+    let (proc, attempt) = owner_of(pod).map_or((0, 0), |(_, proc, attempt)| (proc, attempt));
+    // One live pod a proc: a pod whose creation was not answered comes before any other of its proc is made.
+    let unsure = context.memory.of(&uid, |memory| memory.unsure.get(&proc).cloned());
     if let Some(unsure) = unsure.filter(|unsure| unsure.name != name) {
         let there = find_pod(context, job, &unsure.name).await?;
         if there.is_none() && context.clock.now() < unsure.until {
             refuse(context, &uid, may_come_yet(&unsure));
             return Ok(Made::Refused);
         }
-        context.memory.of(&uid, |memory| memory.unsure = None);
+        context.memory.of(&uid, |memory| memory.unsure.remove(&proc));
         if there.is_some() {
             return Ok(Made::Refused);
         }
     }
-    if owner_of(pod).is_some_and(|(_, _, attempt)| attempt > 0) {
+    if attempt > 0 {
         nobody_came_between(context, job).await?;
     }
     context.metrics.wrote(Verb::CreatePod);
@@ -58,7 +62,9 @@ pub(super) async fn create_pod(
             if answer.as_ref().is_none_or(|status| status.code >= 500) {
                 // It may have happened, or happen yet.
                 let until = context.clock.now() + UNSURE;
-                context.memory.of(&uid, |memory| memory.unsure = Some(Unsure { name, until }));
+                context
+                    .memory
+                    .of(&uid, |memory| memory.unsure.insert(proc, Unsure { name, until }));
             }
             let Some(status) = answer else { return Err(error) };
             not_created(context, &pods, &uid, pod, &status).await
@@ -130,7 +136,9 @@ fn adopt(context: &Context, uid: &str, pod: &Pod) {
     context.memory.of(uid, |memory| {
         memory.refusal = None;
         memory.refusals = 0;
-        memory.unsure = None;
+        if let Some((_, proc, _)) = owner_of(pod) {
+            memory.unsure.remove(&proc);
+        }
     });
 }
 
@@ -151,6 +159,30 @@ pub async fn find_pod(
     let pod = with_label(context, pod).await?;
     context.index.insert_pod(&pod);
     Ok(PodFacts::read(&pod))
+}
+
+/// Looks at the server for all pods that say they are the job's, whether or not a watch tells of them.
+pub async fn find_pods(context: &Context, job: &DockerUniverseJob) -> Result<Vec<PodFacts>, Error> {
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &namespace(job));
+    let uid = job.uid().unwrap_or_default();
+    let mut found = Vec::new();
+    let mut page =
+        ListParams::default().labels(&format!("{}={uid}", names::LABEL_JOB_UID)).limit(PAGE);
+    loop {
+        let list = call("look for the job's pods", pods.list(&page)).await?;
+        for pod in list.items {
+            if PodFacts::read(&pod).is_none_or(|facts| facts.owner != uid) {
+                continue;
+            }
+            let pod = with_label(context, pod).await?;
+            context.index.insert_pod(&pod);
+            found.extend(PodFacts::read(&pod));
+        }
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(found),
+        }
+    }
 }
 
 /// The pod with the label by which the watch selects; anybody may have taken it off.

@@ -7,7 +7,7 @@ use crate::{
     world::{World, event_numbers, proc, script},
 };
 use duj_api::{names, status::ProcStatus};
-use duj_core::{procs, userlog};
+use duj_core::{records::Records, userlog};
 use flate2::read::MultiGzDecoder;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{ResourceExt, api::DeleteParams};
@@ -38,8 +38,8 @@ async fn tell(world: &World, name: &str, verb: &str, procs: &str) -> String {
 async fn states(world: &World, job: &str) -> BTreeMap<u32, ProcStatus> {
     let job = world.job(job).await;
     let groups = job.status.map(|status| status.procs).unwrap_or_default();
-    let records = procs::ungroup(&groups, job.spec.total_procs());
-    records.into_iter().map(|(proc, record)| (proc, record.status)).collect()
+    let records = Records::read(&groups, job.spec.total_procs());
+    records.iter().map(|(proc, record)| (proc, record.status)).collect()
 }
 
 async fn wait_for_states(world: &World, job: &str, wanted: [ProcStatus; 3]) {
@@ -241,7 +241,7 @@ async fn procs_end_each_in_its_own_way() {
         })
         .await;
     let job = world.job("procs").await;
-    let records = procs::ungroup(&job.status.unwrap().procs, 3);
+    let records = Records::read(&job.status.unwrap().procs, 3);
     let codes: Vec<_> = records.values().map(|record| record.exit_code).collect();
     assert_eq!(codes, [Some(0), Some(1), Some(9)]);
     world.end().await;

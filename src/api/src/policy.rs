@@ -121,6 +121,6 @@ pub struct Policy {
 #[serde(rename_all = "camelCase")]
 pub struct Queue {
     /// Procs 0 to `count - 1` (`queue N`).
-    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(range(min = 1, max = 100_000))]
     pub count: u32,
 }

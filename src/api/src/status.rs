@@ -57,6 +57,9 @@ pub struct Counts {
     pub suspended: i64,
     pub completed: i64,
     pub removed: i64,
+    /// Procs that are not in the queue yet: they follow as others leave it (`max_materialize`), or as the log has room.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unmaterialized: i64,
 }
 
 /// An image as its registry tells of it.
@@ -318,6 +321,9 @@ pub struct Answer {
     pub refused: i64,
     /// `HTCondor`'s words for it.
     pub message: String,
+    /// The first proc that has not been asked yet; absent where all have been. Of many procs some are asked at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u32>,
 }
 
 /// Says nothing that its absence would not say.

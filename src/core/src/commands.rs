@@ -15,8 +15,13 @@ use duj_api::{
     status::{Answer, ProcRecord, ProcStatus},
 };
 
+use std::fmt::Write as _;
+
 /// Commands that are carried out and not yet answered, at most: the status that notes them has a bound.
 const AT_ONCE: usize = 32;
+
+/// The words of so many procs are told.
+const TOLD: i64 = 5;
 
 /// Carries out what has come in, in its order; returns the answers that are to be written.
 pub(crate) fn heed(work: &mut Work<'_>) -> Vec<Effect> {
@@ -33,13 +38,14 @@ pub(crate) fn heed(work: &mut Work<'_>) -> Vec<Effect> {
         let known = noted.iter().find(|answer| answer.uid == uid).cloned();
         // Behind a command that has to wait the others wait too: the last wish wins, not the one that could be done first.
         waits |= known.is_none() && noted.len() >= AT_ONCE;
-        let answer = known.or_else(|| {
-            let answer = if waits { None } else { carry_out(work, command, &uid) };
+        let answer = known.clone().filter(|answer| answer.next.is_none()).or_else(|| {
+            let answer = if waits { None } else { carry_out(work, command, &uid, known) };
+            noted.retain(|known| answer.as_ref().is_none_or(|answer| answer.uid != known.uid));
             noted.extend(answer.clone());
             news |= answer.is_some();
             answer
         });
-        let Some(answer) = answer else {
+        let Some(answer) = answer.filter(|answer| answer.next.is_none()) else {
             waits = true;
             continue;
         };
@@ -66,15 +72,21 @@ pub(crate) fn heed(work: &mut Work<'_>) -> Vec<Effect> {
     effects
 }
 
-/// `None` where the command has to wait for a pod that is still stopping.
-fn carry_out(work: &mut Work<'_>, command: &DockerUniverseCommand, uid: &str) -> Option<Answer> {
+/// `None` where the command has to wait for a pod that is still stopping. `begun` is what it came to so far, where the log had
+/// no room for all procs at once.
+fn carry_out(
+    work: &mut Work<'_>,
+    command: &DockerUniverseCommand,
+    uid: &str,
+    begun: Option<Answer>,
+) -> Option<Answer> {
     let spec = &command.spec;
-    let total = work.observed.job.spec.total_procs();
+    let total = work.total();
     let answer = |accepted, refused, message: String| {
-        Some(Answer { uid: uid.to_owned(), accepted, refused, message })
+        Some(Answer { uid: uid.to_owned(), accepted, refused, message, next: None })
     };
     let ids: Vec<u32> = match spec.procs.as_deref() {
-        None => (0..total).collect(),
+        None => work.records.ids().collect(),
         Some(text) => {
             let Some(ids) = procs::parse_ranges(text, total) else {
                 let text = format!("procs '{text}' not found: the job has procs 0-{}", total - 1);
@@ -88,23 +100,29 @@ fn carry_out(work: &mut Work<'_>, command: &DockerUniverseCommand, uid: &str) ->
             let text = "the job is held by its own spec.hold: set it to false to release it";
             return answer(0, i64::try_from(ids.len()).unwrap_or(i64::MAX), text.into());
         }
-        if ids.iter().any(|id| work.records.get(id).is_some_and(is_stopping)) {
+        if begun.is_none() && ids.iter().any(|id| work.records.get(*id).is_some_and(is_stopping)) {
             return None;
         }
     }
-    let mut accepted = 0;
-    let mut refused = 0;
-    let mut messages = Vec::new();
-    for id in ids {
+    let mut answer = begun.unwrap_or_else(|| Answer { uid: uid.to_owned(), ..Answer::default() });
+    let first = answer.next.take().unwrap_or_default();
+    for id in ids.into_iter().filter(|id| *id >= first) {
+        if work.is_full() {
+            answer.next = Some(id);
+            break;
+        }
+        work.hear(id);
         let cluster = work.cluster_id;
         let (taken, words) =
             work.with(id, |proc| act(proc, command)).unwrap_or((false, "not found".into()));
-        *(if taken { &mut accepted } else { &mut refused }) += 1;
-        if messages.len() < 5 {
-            messages.push(format!("Job {cluster}.{id} {words}"));
+        *(if taken { &mut answer.accepted } else { &mut answer.refused }) += 1;
+        if answer.accepted + answer.refused <= TOLD {
+            let join = if answer.message.is_empty() { "" } else { "; " };
+            // Writing to a string cannot fail.
+            let _ = write!(answer.message, "{join}Job {cluster}.{id} {words}");
         }
     }
-    answer(accepted, refused, messages.join("; "))
+    Some(answer)
 }
 
 /// One proc's answer: whether it accepts, and `HTCondor`'s words after `Job c.p `.

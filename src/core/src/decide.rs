@@ -6,21 +6,21 @@
 
 mod effects;
 mod leases;
+mod policies;
 mod selection;
 mod waits;
+mod wishes;
 
 pub use selection::select;
 
 use crate::{
-    commands,
     facts::PodFacts,
-    hold,
     journal::Journal,
-    life::Proc,
+    life::{self, Proc},
     observed::{Decision, Effect, Observed},
     pod::{self, Requests},
     policy::Policies,
-    procs,
+    records::Records,
     settings::Settings,
     shape,
 };
@@ -28,15 +28,9 @@ use duj_api::{
     DockerUniverseJob, Quantity,
     status::{Because, Noticed, ProcRecord, ProcStatus, Starter},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, btree_map::Entry},
-};
-
-/// The time between two evaluations of periodic policies while nothing changes (`PERIODIC_EXPR_INTERVAL`).
-const PERIODIC: SignedDuration = SignedDuration::from_secs(60);
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 /// One decision in the making.
 pub(crate) struct Work<'a> {
@@ -45,7 +39,13 @@ pub(crate) struct Work<'a> {
     pods: BTreeMap<(u32, u32), &'a PodFacts>,
     pub(crate) settings: &'a Settings,
     pub(crate) cluster_id: i64,
-    pub(crate) records: BTreeMap<u32, ProcRecord>,
+    pub(crate) records: Records,
+    /// The record that was last made, which the next one may share.
+    newest: Arc<ProcRecord>,
+    /// Procs whose record is another now.
+    changed: Vec<u32>,
+    /// When the last of the procs that came to their end now did so.
+    pub(crate) last_end: Option<Time>,
     pub(crate) noticed: Noticed,
     pub(crate) journal: Journal,
     /// What a proc asks for, by how many values of `retryRequestMemory` it has come to.
@@ -54,10 +54,12 @@ pub(crate) struct Work<'a> {
     policies: Policies,
     /// Why it cannot be read.
     unreadable: Option<String>,
-    /// What each proc that is not at its end waits for.
-    pub(crate) waits: BTreeMap<u32, Because>,
+    /// What the first of the procs that wait waits for.
+    pub(crate) wait: Option<Because>,
     wake: Option<Timestamp>,
-    /// Not all pods could be heard in this decision.
+    /// The policies of all procs were evaluated.
+    asked_all: bool,
+    /// The log has room for no more in this status: what is left follows with the next one.
     more_to_follow: bool,
 }
 
@@ -68,11 +70,8 @@ pub fn decide(observed: &Observed, settings: &Settings) -> Decision {
     }
     let mut work = Work::resume(observed, settings);
     work.follow_pods();
-    // What people and policies want is for procs as they are: it waits until every pod has been heard.
-    let answers = if work.more_to_follow { Vec::new() } else { work.heed_people() };
-    if !work.more_to_follow {
-        work.obey_policies();
-    }
+    let answers = work.heed_people();
+    work.obey_policies();
     work.weigh_waits();
     work.conclude(answers)
 }
@@ -88,7 +87,7 @@ fn release_all(observed: &Observed) -> Decision {
 /// The pods that this very job controls, not those of one that had its name.
 fn own_pods(observed: &Observed) -> Vec<&PodFacts> {
     let uid = observed.job.metadata.uid.as_deref().unwrap_or_default();
-    observed.pods.iter().filter(|pod| pod.owner == uid).collect()
+    observed.pods.iter().map(Arc::as_ref).filter(|pod| pod.owner == uid).collect()
 }
 
 fn release(pod: &PodFacts) -> Option<Effect> {
@@ -116,14 +115,18 @@ impl<'a> Work<'a> {
             Err(message) => (Policies::default(), Some(message)),
         };
         let mut work = Self {
-            records: procs::ungroup(&status.procs, job.spec.total_procs()),
+            records: Records::read(&status.procs, job.spec.total_procs()),
+            newest: Arc::default(),
+            changed: Vec::new(),
+            last_end: None,
             noticed: status.noticed.unwrap_or_default(),
             journal: Journal::new(cluster_id, alias),
             requests: requests_of(job, settings),
             policies,
             unreadable,
-            waits: BTreeMap::new(),
+            wait: None,
             wake: None,
+            asked_all: false,
             more_to_follow: false,
             pods,
             observed,
@@ -137,24 +140,49 @@ impl<'a> Work<'a> {
             work.noticed =
                 Noticed { hold: on_hold, shape: shape::of(&job.spec), commands: Vec::new() };
         }
-        for proc in 0..job.spec.total_procs() {
-            if let Entry::Vacant(entry) = work.records.entry(proc) {
-                entry.insert(ProcRecord::default());
-                work.with(proc, |proc| proc.submit(on_hold, created));
-            }
-        }
+        work.submit(created);
         work.catch_up();
         work
+    }
+
+    /// Gives a record to the procs that have none, as many as the log has room for: the others follow.
+    fn submit(&mut self, created: Timestamp) {
+        let on_hold = self.noticed.hold;
+        let new: Vec<u32> =
+            (0..self.total()).filter(|proc| self.records.get(*proc).is_none()).collect();
+        for proc in new {
+            if self.journal.is_half_full() {
+                // The other half is for what the pods say.
+                self.more_to_follow = true;
+                return;
+            }
+            self.records.put(proc, Arc::default());
+            self.with(proc, |proc| proc.submit(on_hold, created));
+        }
+    }
+
+    /// How many procs the job has, with those that are not submitted yet.
+    pub(crate) fn total(&self) -> u32 {
+        self.observed.job.spec.total_procs()
+    }
+
+    /// Whether it is a job like most: of one proc.
+    pub(crate) fn is_single(&self) -> bool {
+        self.total() == 1
     }
 
     /// A live pod of a later attempt than the committed one says that the status went back in time (it was restored or
     /// edited): the proc goes on with that pod, for an attempt's number is never used again.
     fn catch_up(&mut self) {
         for pod in self.pods.values().filter(|pod| !pod.ended()) {
-            let Some(record) = self.records.get_mut(&pod.proc) else { continue };
+            let Some(record) = self.records.get(pod.proc) else { continue };
             let committed = self.pods.get(&(pod.proc, record.attempt));
             let is_open = committed.is_some_and(|committed| committed.unaccounted);
-            if !over(record) && pod.attempt > record.attempt && !is_open {
+            if !over(record)
+                && pod.attempt > record.attempt
+                && !is_open
+                && let Some(record) = self.records.get_mut(pod.proc)
+            {
                 record.attempt = pod.attempt;
             }
         }
@@ -162,8 +190,9 @@ impl<'a> Work<'a> {
 
     /// Lets one proc live a little.
     pub(crate) fn with<T>(&mut self, id: u32, act: impl FnOnce(&mut Proc<'_>) -> T) -> Option<T> {
-        let record = self.records.get_mut(&id)?;
-        let requests = self.requests.get(memory_step(&self.observed.job, record));
+        let before = self.records.shared(id)?.clone();
+        let mut record = ProcRecord::clone(&before);
+        let requests = self.requests.get(memory_step(&self.observed.job, &record));
         let requests = requests.and_then(|requests| requests.as_ref().ok());
         let increased = record.request_memory.zip(requests);
         let increased = increased.map(|(memory, requests)| requests.with_memory_mib(memory));
@@ -173,150 +202,98 @@ impl<'a> Work<'a> {
             policies: &self.policies,
             id,
             pod: self.pods.get(&(id, record.attempt)).copied(),
-            record,
+            record: &mut record,
             journal: &mut self.journal,
             requests: increased.as_ref().or(requests),
             now: self.observed.now,
         };
         let done = act(&mut proc);
         proc.inform();
+        if record != *before {
+            self.remember(id, record);
+        }
         Some(done)
+    }
+
+    /// Of many procs those that are at their end keep what they came to and how often they began: with the seconds of each the
+    /// groups would be as many as the procs.
+    fn remember(&mut self, id: u32, mut record: ProcRecord) {
+        if over(&record) && is_at_its_end(&record) && !self.is_single() {
+            self.last_end = self.last_end.take().max(record.entered_status.take());
+            record.last_status = None;
+            record.left = None;
+            (record.wall_clock_time, record.suspension_time) = (0, 0);
+        }
+        if *self.newest != record {
+            self.newest = Arc::new(record);
+        }
+        self.records.put(id, self.newest.clone());
+        self.changed.push(id);
     }
 
     #[allow(
         clippy::redundant_closure_for_method_calls,
         reason = "the path alone is not general enough in its lifetime"
     )]
+    fn follow(&mut self, id: u32) {
+        self.with(id, |proc| proc.follow());
+    }
+
     fn follow_pods(&mut self) {
-        let ids: Vec<u32> = self.records.keys().copied().collect();
+        let news = |(id, record): (u32, &ProcRecord)| {
+            let pod = self.pods.get(&(id, record.attempt)).copied();
+            life::may_have_news(record, pod).then_some(id)
+        };
+        let ids: Vec<u32> = self.records.iter().filter_map(news).collect();
+        let shares = self.is_wished_for() || !self.policies.is_silent();
         for id in ids {
-            if self.journal.is_full() {
+            if self.journal.is_full() || (shares && self.journal.is_half_full()) {
                 // What the other pods say comes with the next status: each has a bound.
                 self.more_to_follow = true;
                 break;
             }
-            self.with(id, |proc| proc.follow());
+            self.follow(id);
         }
         // What one of them found out holds for all.
         let absent = Some(Starter::Absent);
-        if self.records.values().any(|record| record.starter == absent) {
-            self.records.values_mut().for_each(|record| record.starter = absent);
+        if self.changed.iter().any(|id| self.records.of(*id).starter == absent) {
+            self.records.change_all(|record| record.starter = absent);
         }
     }
 
-    /// What people want: `spec.hold`, a mended specification, commands.
-    fn heed_people(&mut self) -> Vec<Effect> {
-        self.heed_specification();
-        let answers = commands::heed(self);
-        // What it waited for may have been removed: nothing of that is left to the next decision.
-        self.heed_specification();
-        answers
-    }
-
-    fn heed_specification(&mut self) {
-        let shape = shape::of(&self.observed.job.spec);
-        if shape != self.noticed.shape && self.mend() {
-            self.noticed.shape = shape;
-        }
-        self.heed_hold();
-    }
-
-    /// Releases what was held for a fault, now that the specification is another. `false` where a pod is still stopping.
-    fn mend(&mut self) -> bool {
-        let faulty = |record: &ProcRecord| record.hold.as_ref().is_some_and(hold::is_fault);
-        if self.records.values().any(|record| faulty(record) && is_stopping(record)) {
-            return false;
-        }
-        if self.observed.job.spec.hold {
-            return true; // it stays held by its own word, and runs as mended once that is taken back
-        }
-        let generation = self.observed.job.metadata.generation.unwrap_or_default();
-        let reason = format!("the job was mended (generation {generation})");
-        self.each(
-            |record| record.status == ProcStatus::Held && faulty(record),
-            |proc| {
-                proc.forget_outputs();
-                proc.release(&reason);
-            },
-        );
-        // Another request is taken as it is, and increased from there.
-        for record in self.records.values_mut().filter(|record| !is_at_its_end(record)) {
-            (record.memory_step, record.request_memory) = (0, None);
-            record.starter = record.starter.filter(|starter| *starter != Starter::Absent);
+    /// Lets those procs live a little, as long as the log has room. Whether all had their turn.
+    fn each(
+        &mut self,
+        which: impl Fn(&ProcRecord) -> bool,
+        mut act: impl FnMut(&mut Proc<'_>),
+    ) -> bool {
+        let ids: Vec<u32> =
+            self.records.iter().filter(|(_, record)| which(record)).map(|(id, _)| id).collect();
+        for id in ids {
+            if self.is_full() {
+                return false;
+            }
+            self.hear(id);
+            if self.records.get(id).is_some_and(&which) {
+                self.with(id, &mut act);
+            }
         }
         true
     }
 
-    fn heed_hold(&mut self) {
-        let wanted = self.observed.job.spec.hold;
-        if wanted == self.noticed.hold {
-            return;
-        }
-        if wanted {
-            let reason = hold::hold(hold::USER_REQUEST, 0, "held by the user (spec.hold is true)");
-            // What a person holds already stays as it is ("already held"); a fault's hold becomes the user's.
-            let holdable = |r: &ProcRecord| match r.status {
-                ProcStatus::Completed | ProcStatus::Removed => false,
-                _ => r.hold.as_ref().is_none_or(hold::is_fault),
-            };
-            self.each(holdable, |proc| proc.hold(reason.clone()));
-        } else {
-            if self.records.values().any(|r| r.status == ProcStatus::Held && is_stopping(r)) {
-                return; // once the pod has ended
-            }
-            let held = |record: &ProcRecord| record.status == ProcStatus::Held;
-            self.each(held, |proc| proc.release("released by the user (spec.hold is false)"));
-        }
-        self.noticed.hold = wanted;
-    }
-
-    /// What is to happen by itself. Evaluated at every change, and once in [`PERIODIC`].
-    #[allow(
-        clippy::redundant_closure_for_method_calls,
-        reason = "the path alone is not general enough in its lifetime"
-    )]
-    fn obey_policies(&mut self) {
-        if let Some(message) = &self.unreadable {
-            let reason = hold::unreadable_policy(message.clone());
-            let holdable = |record: &ProcRecord| !is_at_its_end(record) && record.hold.is_none();
-            return self.each(holdable, |proc| proc.hold(reason.clone()));
-        }
-        // A policy that can be read again lets go of what the unreadable one held.
-        let unreadable = |record: &ProcRecord| {
-            let hold = record.hold.as_ref();
-            hold.is_some_and(|hold| hold.code == hold::JOB_POLICY_UNDEFINED && !hold.stopping)
-        };
-        if !self.observed.job.spec.hold {
-            self.each(unreadable, |proc| proc.release("the policy was mended"));
-        }
-        if self.policies.is_silent() {
-            return;
-        }
-        let periodic = self.policies.is_periodic();
-        self.each(|record| !is_at_its_end(record), |proc| proc.obey_policies());
-        let ids: Vec<u32> = self.records.keys().copied().collect();
-        for id in ids {
-            if is_at_its_end(&self.records[&id]) {
-                continue;
-            }
-            let now = self.observed.now;
-            let due = self.with(id, |proc| proc.policies.due(proc.running(now))).flatten();
-            let due = due.map(SignedDuration::from_secs).into_iter();
-            let next = due.chain(periodic.then_some(PERIODIC)).min();
-            self.wake_at(next.and_then(|wait| now.checked_add(wait).ok()).filter(|at| *at > now));
-        }
-    }
-
-    fn each(&mut self, which: impl Fn(&ProcRecord) -> bool, mut act: impl FnMut(&mut Proc<'_>)) {
-        let ids: Vec<u32> =
-            self.records.iter().filter(|(_, record)| which(record)).map(|(id, _)| *id).collect();
-        for id in ids {
-            self.with(id, &mut act);
+    /// What people and policies want is for a proc as it is: its pod is heard first, where there was no room for all of them.
+    pub(crate) fn hear(&mut self, id: u32) {
+        let news = self.records.get(id).is_some_and(|record| {
+            let pod = self.pods.get(&(id, record.attempt)).copied();
+            self.more_to_follow && life::may_have_news(record, pod)
+        });
+        if news {
+            self.follow(id);
         }
     }
 
     pub(crate) fn current_pod(&self, id: u32) -> Option<&'a PodFacts> {
-        self.pods.get(&(id, self.records[&id].attempt)).copied()
+        self.pods.get(&(id, self.records.get(id)?.attempt)).copied()
     }
 
     /// The job's own pods.
@@ -325,7 +302,7 @@ impl<'a> Work<'a> {
     }
 
     fn other_live_pod(&self, id: u32) -> Option<&'a PodFacts> {
-        let attempt = self.records[&id].attempt;
+        let attempt = self.records.get(id)?.attempt;
         let of_proc = self.pods.range((id, 0)..=(id, u32::MAX)).map(|(_, pod)| *pod);
         of_proc.into_iter().find(|pod| pod.attempt != attempt && !pod.ended())
     }
@@ -334,6 +311,12 @@ impl<'a> Work<'a> {
         if let Some(time) = time {
             self.wake = Some(self.wake.map_or(time, |wake| wake.min(time)));
         }
+    }
+
+    /// Whether the log has room for no more; what is left follows with the next status.
+    pub(crate) fn is_full(&mut self) -> bool {
+        self.more_to_follow |= self.journal.is_full();
+        self.journal.is_full()
     }
 
     /// The time of the decision, for stamps.

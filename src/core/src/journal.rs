@@ -20,8 +20,9 @@ use duj_protocol::Usage;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
-/// Events after which no further pod is heard in one decision: with their tables they have about a kibibyte each.
-const MOST_EVENTS: usize = 100;
+/// Bytes of log after which nothing further is heard in one decision: together with what a status keeps they stay within
+/// the bound of its text.
+const ENOUGH: usize = 40 * 1024;
 
 /// Collects the events of one decision.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct Journal {
     pub(crate) warnings: Vec<(&'static str, String)>,
     /// How many of them have had the job's attributes told after them, where somebody wants that.
     informed: usize,
+    /// Bytes of their text.
+    bytes: usize,
 }
 
 impl Journal {
@@ -45,19 +48,27 @@ impl Journal {
             events: Vec::new(),
             warnings: Vec::new(),
             informed: 0,
+            bytes: 0,
         }
     }
 
     /// Enough for one status.
     pub(crate) fn is_full(&self) -> bool {
-        self.events.len() >= MOST_EVENTS
+        self.bytes >= ENOUGH
+    }
+
+    /// Half of that.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.bytes >= ENOUGH / 2
     }
 
     fn log(&mut self, proc: u32, time: Timestamp, body: Body) {
         let job = JobId { cluster: self.cluster, proc: i32::try_from(proc).unwrap_or(i32::MAX) };
         // Clocks differ between nodes; a log's times do not go backwards.
         let time = self.events.last().map_or(time, |last| last.time.max(time));
-        self.events.push(Event { job, time, body });
+        let event = Event { job, time, body };
+        self.bytes += event.to_string().len();
+        self.events.push(event);
     }
 
     /// Whether there are events whose ad was not told.
@@ -70,7 +81,9 @@ impl Journal {
         for event in self.events.split_off(self.informed) {
             let Event { job, time, .. } = event;
             let body = information(&event);
-            self.events.extend([event, Event { job, time, body }]);
+            let told = Event { job, time, body };
+            self.bytes += told.to_string().len();
+            self.events.extend([event, told]);
         }
         self.informed = self.events.len();
     }

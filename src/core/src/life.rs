@@ -47,6 +47,28 @@ pub(crate) struct Proc<'a> {
     pub(crate) now: Timestamp,
 }
 
+/// Whether [`Proc::follow`] may change anything: of many procs few have news at a time.
+pub(crate) fn may_have_news(record: &ProcRecord, pod: Option<&PodFacts>) -> bool {
+    let stopping = record.hold.as_ref().is_some_and(|hold| hold.stopping)
+        || record.remove.as_ref().is_some_and(|remove| remove.stopping);
+    let Some(pod) = pod else {
+        return match record.status {
+            ProcStatus::Idle | ProcStatus::Completed => false,
+            ProcStatus::Held | ProcStatus::Removed => stopping || record.outputs_kept,
+            ProcStatus::Running | ProcStatus::Suspended => true,
+        };
+    };
+    let is_calm = pod.prepare.is_none() && pod.transfer.is_none() && !pod.ended();
+    match record.status {
+        ProcStatus::Completed => false,
+        ProcStatus::Held | ProcStatus::Removed => pod.ended(),
+        ProcStatus::Idle => !is_calm || pod.started().is_some(),
+        ProcStatus::Running | ProcStatus::Suspended => {
+            !is_calm || record.disconnected || pod.unreachable.is_some()
+        }
+    }
+}
+
 impl Proc<'_> {
     /// Goes along the table of transitions. What cannot happen in this state changes nothing.
     fn enter(&mut self, cause: Cause, at: Timestamp) {

@@ -11,6 +11,7 @@ use duj_api::{
 use duj_protocol::lease::Mark;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use std::sync::Arc;
 
 /// All facts about one job.
 #[derive(Clone, Debug)]
@@ -18,7 +19,7 @@ pub struct Observed {
     /// The job with its committed status.
     pub job: DockerUniverseJob,
     /// Its pods, of any attempt.
-    pub pods: Vec<PodFacts>,
+    pub pods: Vec<Arc<PodFacts>>,
     /// Commands for it that are not answered yet, oldest first.
     pub commands: Vec<DockerUniverseCommand>,
     /// The cluster id for a job that has none yet.
@@ -27,6 +28,8 @@ pub struct Observed {
     pub refusal: Option<Refusal>,
     /// Since when a change has been waiting to be committed.
     pub uncommitted_since: Option<Timestamp>,
+    /// When the policies of all procs are to be evaluated again, where that was remembered.
+    pub policies_due: Option<Timestamp>,
     /// Now.
     pub now: Timestamp,
 }
@@ -72,6 +75,8 @@ pub struct Decision {
     pub wake: Option<Timestamp>,
     /// What the job waits for, or how it ended.
     pub because: Option<Because>,
+    /// When the policies of all procs are to be evaluated again: they were now.
+    pub policies_due: Option<Timestamp>,
 }
 
 /// A part of the log that leaves the status: whole events, as gzip has them in a page.
@@ -84,9 +89,9 @@ pub struct LogPart {
 }
 
 impl LogPart {
-    /// Parts in one page: at most 48 KiB each, so that a page stays below the API server's limit even where nothing can be
+    /// Parts in one page: at most 16 KiB each, so that a page stays below the API server's limit even where nothing can be
     /// compressed.
-    pub const IN_A_PAGE: i64 = 16;
+    pub const IN_A_PAGE: i64 = 48;
 
     /// The page it belongs to, from 1.
     pub const fn page(&self) -> i64 {
@@ -163,8 +168,8 @@ pub enum Effect {
         /// Its UID.
         uid: String,
     },
-    /// Put a part of the committed log into the page it belongs to, unless it is there already.
-    AppendPage(LogPart),
+    /// Put parts of the committed log, in their order, into the pages they belong to, unless they are there already.
+    AppendPages(Vec<LogPart>),
     /// Answer a command.
     Answer {
         /// Its name.
@@ -185,4 +190,22 @@ pub enum Effect {
         /// One line.
         note: String,
     },
+}
+
+impl Effect {
+    /// The pod that it is about. Effects on different pods do not wait for each other; those on the same one keep their order.
+    pub fn pod(&self) -> Option<&str> {
+        match self {
+            Self::CreatePod(pod) => pod.metadata.name.as_deref(),
+            Self::DeletePod { name, .. }
+            | Self::SuspendPod { name, .. }
+            | Self::Resend { name, .. }
+            | Self::AnnounceStop { name, .. }
+            | Self::MarkLease { name, .. }
+            | Self::ReleasePod { name, .. } => Some(name),
+            Self::AppendPages(_) | Self::Answer { .. } | Self::DeleteJob | Self::Event { .. } => {
+                None
+            }
+        }
+    }
 }

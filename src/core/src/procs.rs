@@ -1,12 +1,10 @@
-//! Sets of procs and the partition of a job's procs into groups that share one record.
+//! Sets of procs, as text: `0-811,813`.
 //!
-//! Invariant: `ungroup(group(records)) == records`; the groups of a status are disjoint and sorted by their first proc.
+//! Invariant: what was written is read as the same set, whatever it costs in ranges.
 
-use duj_api::status::{Counts, ProcGroup, ProcRecord, ProcStatus};
-use std::collections::BTreeMap;
-
-/// Reads `0-811,813`. `None` where it is not such a list, or names a proc of `limit` or above.
-pub fn parse_ranges(text: &str, limit: u32) -> Option<Vec<u32>> {
+/// Reads `0-811,813` as sorted ranges that do not overlap. `None` where it is not such a list, or names a proc of `limit`
+/// or above.
+pub(crate) fn ranges(text: &str, limit: u32) -> Option<Vec<(u32, u32)>> {
     let mut ranges = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -17,14 +15,20 @@ pub fn parse_ranges(text: &str, limit: u32) -> Option<Vec<u32>> {
         ranges.push((first, last));
     }
     ranges.sort_unstable();
-    // Each proc once, also on the way: ranges that repeat each other must not cost more than one of them.
-    let mut procs = Vec::new();
+    // Each proc once: ranges that repeat each other must not cost more than one of them.
     let mut next = 0;
-    for (first, last) in ranges {
-        procs.extend(first.max(next)..=last);
-        next = next.max(last + 1);
-    }
-    Some(procs)
+    ranges.retain_mut(|(first, last)| {
+        *first = next.max(*first);
+        let is_news = *first <= *last;
+        next = next.max(*last + 1);
+        is_news
+    });
+    Some(ranges)
+}
+
+/// The procs that `0-811,813` names, in their order. `None` where it is not such a list, or names a proc of `limit` or above.
+pub fn parse_ranges(text: &str, limit: u32) -> Option<Vec<u32>> {
+    Some(ranges(text, limit)?.into_iter().flat_map(|(first, last)| first..=last).collect())
 }
 
 /// Writes `0-811,813`; the procs are sorted.
@@ -48,47 +52,6 @@ pub fn format_ranges(procs: &[u32]) -> String {
     text
 }
 
-/// The record of each proc. A group that cannot be read (edited by hand) is left out, so its procs start anew.
-pub fn ungroup(groups: &[ProcGroup], total: u32) -> BTreeMap<u32, ProcRecord> {
-    groups
-        .iter()
-        .filter_map(|group| parse_ranges(&group.procs, total).map(|procs| (procs, &group.record)))
-        .flat_map(|(procs, record)| procs.into_iter().map(move |proc| (proc, record.clone())))
-        .collect()
-}
-
-/// Procs with equal records in one group each.
-pub fn group(records: &BTreeMap<u32, ProcRecord>) -> Vec<ProcGroup> {
-    let mut groups: Vec<(Vec<u32>, &ProcRecord)> = Vec::new();
-    for (proc, record) in records {
-        match groups.iter_mut().find(|(_, known)| *known == record) {
-            Some((procs, _)) => procs.push(*proc),
-            None => groups.push((vec![*proc], record)),
-        }
-    }
-    groups
-        .into_iter()
-        .map(|(procs, record)| ProcGroup { procs: format_ranges(&procs), record: record.clone() })
-        .collect()
-}
-
-/// How many procs are in which state.
-pub fn count(records: &BTreeMap<u32, ProcRecord>) -> Counts {
-    let mut counts = Counts::default();
-    for record in records.values() {
-        counts.total += 1;
-        *match record.status {
-            ProcStatus::Idle => &mut counts.idle,
-            ProcStatus::Running => &mut counts.running,
-            ProcStatus::Held => &mut counts.held,
-            ProcStatus::Suspended => &mut counts.suspended,
-            ProcStatus::Completed => &mut counts.completed,
-            ProcStatus::Removed => &mut counts.removed,
-        } += 1;
-    }
-    counts
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,12 +71,9 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: duj_tally::cases(ProptestConfig::default().cases), ..ProptestConfig::default() })]
 
         #[test]
-        fn grouping_keeps_every_proc(codes in prop::collection::vec(0i32..3, 1..60)) {
-            let records: BTreeMap<u32, ProcRecord> = codes.iter().zip(0u32..)
-                .map(|(code, proc)| (proc, ProcRecord { exit_code: Some(*code), ..ProcRecord::default() })).collect();
-            let groups = group(&records);
-            prop_assert!(groups.len() <= 3);
-            prop_assert_eq!(ungroup(&groups, u32::try_from(codes.len()).unwrap()), records);
+        fn a_set_is_read_as_it_was_written(procs in prop::collection::btree_set(0u32..500, 1..200)) {
+            let procs: Vec<u32> = procs.into_iter().collect();
+            prop_assert_eq!(parse_ranges(&format_ranges(&procs), 500), Some(procs));
         }
     }
 }

@@ -2,24 +2,26 @@
 //!
 //! Invariant: the same records, the same status: no time in it ticks by itself, so nothing new is no write.
 
-use crate::{decide::Work, observed::LogPart, pod, procs, userlog};
+use crate::{decide::Work, observed::LogPart, pod, userlog};
 use duj_api::{
     DockerUniverseJobStatus,
     condition::{self, Reason},
     status::{Because, Counts, Image, ProcRecord, ProcStatus, UserLog},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
+use std::fmt::Write as _;
 
 /// The log text in the status stays below this many bytes.
 const LOG_BOUND: usize = 64 * 1024;
-/// What leaves the status at once when the bound is reached.
-const LOG_PART: usize = 48 * 1024;
+/// What leaves the status in one part when the bound is reached.
+const LOG_PART: usize = 16 * 1024;
 
 /// The status as of this decision, and the parts of its log that have to be in their pages before it is written.
 pub(crate) fn status(work: &Work<'_>) -> (DockerUniverseJobStatus, Vec<LogPart>) {
     let committed = work.observed.job.status.clone().unwrap_or_default();
-    let counts = procs::count(&work.records);
+    let mut counts = work.records.count();
+    let total = i64::from(work.total());
+    (counts.unmaterialized, counts.total) = (total - counts.total, total);
     let mut because = because(work, &counts);
     // Each condition repeats it, so it has a bound.
     because.message = String::from(userlog::Line::new(&because.message).as_str());
@@ -32,12 +34,13 @@ pub(crate) fn status(work: &Work<'_>) -> (DockerUniverseJobStatus, Vec<LogPart>)
         cluster_id: Some(work.cluster_id),
         conditions: conditions(work, &committed.conditions, &counts, &because, finished),
         counts: Some(counts),
-        procs: procs::group(&remembered(work)),
+        procs: work.records.group(),
         user_log: Some(user_log),
         noticed: Some(work.noticed.clone()),
         completion_time: finished.then(|| {
             let last = work.records.values().filter_map(|record| record.entered_status.clone());
-            committed.completion_time.clone().or(last.max()).unwrap_or_else(|| work.now())
+            let last = last.max().max(work.last_end.clone());
+            committed.completion_time.clone().or(last).unwrap_or_else(|| work.now())
         }),
         image: image(work, committed.image),
         because: Some(because),
@@ -64,25 +67,6 @@ fn image(work: &Work<'_>, committed: Option<Image>) -> Option<Image> {
 /// Whether the log waits to be moved to pages, or new events fill it.
 pub(crate) fn is_full(status: &DockerUniverseJobStatus) -> bool {
     status.user_log.as_ref().is_some_and(|log| log.text.len() > LOG_BOUND)
-}
-
-/// The records as they are committed. Of many procs those that are at their end keep what they came to and how often they
-/// began: with the seconds of each the groups would be as many as the procs.
-fn remembered<'a>(work: &'a Work<'_>) -> Cow<'a, BTreeMap<u32, ProcRecord>> {
-    if work.records.len() == 1 {
-        return Cow::Borrowed(&work.records);
-    }
-    let mut records = work.records.clone();
-    for record in records.values_mut() {
-        let removed = record.remove.as_ref().is_some_and(|remove| !remove.stopping);
-        if record.status == ProcStatus::Completed || removed {
-            record.entered_status = None;
-            record.last_status = None;
-            record.left = None;
-            (record.wall_clock_time, record.suspension_time) = (0, 0);
-        }
-    }
-    Cow::Owned(records)
 }
 
 /// Whether nothing more will happen to the job.
@@ -120,9 +104,9 @@ fn because(work: &Work<'_>, counts: &Counts) -> Because {
         let others = others(counts.held, "held");
         let (reason, stopping) = if hold.stopping {
             let silent = work
-                .current_pod(*id)
+                .current_pod(id)
                 .is_some_and(|pod| pod.unreachable.is_some() && pod.lease.is_some());
-            let outlook = if silent { work.outlook(*id) } else { String::new() };
+            let outlook = if silent { work.outlook(id) } else { String::new() };
             let join = if silent { "; its node does not answer: " } else { "" };
             (Reason::Stopping, format!("; its pod is being stopped{join}{outlook}"))
         } else {
@@ -134,14 +118,14 @@ fn because(work: &Work<'_>, counts: &Counts) -> Because {
         );
         return tell(reason, message, record.entered_status.clone());
     }
-    if let Some(because) = work.waits.values().next() {
+    if let Some(because) = &work.wait {
         return because.clone();
     }
     if let Some((id, record)) = work.records.iter().find(|(_, record)| record.disconnected) {
         let message = format!(
             "the node of job {}.{id} does not answer; the job may still run there, and {}",
             work.cluster_id,
-            work.outlook(*id)
+            work.outlook(id)
         );
         return tell(
             Reason::NodeNotAnswering,
@@ -165,7 +149,7 @@ fn because(work: &Work<'_>, counts: &Counts) -> Because {
         );
         return tell(Reason::Suspended, message, record.entered_status.clone());
     }
-    let sending = |id: &u32| work.current_pod(*id).filter(|pod| pod.is_sending());
+    let sending = |id: u32| work.current_pod(id).filter(|pod| pod.is_sending());
     let running = work.records.iter().filter(|(_, record)| record.status == ProcStatus::Running);
     let mut all = running.map(|(id, record)| (sending(id), record)).peekable();
     if counts.suspended == 0
@@ -186,7 +170,7 @@ fn because(work: &Work<'_>, counts: &Counts) -> Because {
             first(ProcStatus::Running).and_then(|(_, record)| record.entered_status.clone());
         return tell(Reason::Running, "the job is running".into(), since);
     }
-    if counts.idle > 0 {
+    if counts.idle + counts.unmaterialized > 0 {
         return tell(Reason::Submitted, "the job's pod is about to be made".into(), None);
     }
     ended(work, counts)
@@ -206,9 +190,9 @@ fn ended(work: &Work<'_>, counts: &Counts) -> Because {
     let tell = |reason: Reason, message: String, record: &ProcRecord| Because {
         reason: reason.as_str().into(),
         message,
-        since: record.entered_status.clone(),
+        since: record.entered_status.clone().or(work.last_end.clone()),
     };
-    for (id, record) in &work.records {
+    for (id, record) in work.records.iter() {
         if let Some(signal) = record.exit_signal.filter(|_| record.status == ProcStatus::Completed)
         {
             return tell(
@@ -256,7 +240,7 @@ fn conditions(
         record.status == ProcStatus::Completed && record.exit_code == Some(success(work))
     };
     let complete = finished && work.records.values().all(good);
-    let unfinished = counts.idle + counts.running + counts.suspended;
+    let unfinished = counts.idle + counts.running + counts.suspended + counts.unmaterialized;
     let stalled = (finished && !complete)
         || (!finished && unfinished == 0 && !stopping(work) && !removing(work));
     let reconciling = !finished && !stalled;

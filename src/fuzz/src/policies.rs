@@ -11,6 +11,7 @@ use duj_core::{
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// The fields, in the order of the lines.
 const FIELDS: [&str; 13] = [
@@ -64,7 +65,7 @@ pub(crate) fn decides(text: &str) {
             } }),
         ),
     ] {
-        observed.pods = seen(&pod, phase, &state).into_iter().collect();
+        observed.pods = seen(&pod, phase, &state).into_iter().map(Arc::new).collect();
         advance(&mut observed);
         advance(&mut observed);
     }
@@ -87,6 +88,7 @@ fn submitted(spec: &Value) -> Option<Observed> {
         fresh_cluster_id: 7,
         refusal: None,
         uncommitted_since: Some(now),
+        policies_due: None,
         now,
     })
 }

@@ -6,6 +6,7 @@
 use super::{Work, over, release, with_memory};
 use crate::{
     facts::{Phase, PodFacts},
+    hold,
     observed::{Decision, Effect},
     pod::{self, Attempt},
     settings::Delivery,
@@ -16,7 +17,7 @@ use duj_api::{
     DockerUniverseJobStatus,
     condition::Reason,
     files::WhenToTransferOutput,
-    status::{ProcStatus, Starter},
+    status::{ProcRecord, ProcStatus, Starter},
 };
 use duj_protocol::transfer::stop;
 use jiff::{SignedDuration, Timestamp};
@@ -37,6 +38,8 @@ const KEEP_ENDED: SignedDuration = SignedDuration::from_mins(10);
 const FOREIGN_GRACE: SignedDuration = SignedDuration::from_secs(30);
 /// An annotation has reached the files in its pod after this time: a kubelet takes about a second.
 const HEARD: SignedDuration = SignedDuration::from_secs(3);
+/// Pods that one decision makes at most; more follow at once.
+const AT_ONCE: usize = 100;
 /// The longest wait between attempts that do not begin.
 const LONGEST_BACKOFF: i64 = 300;
 
@@ -53,7 +56,7 @@ impl Work<'_> {
         let changed = committed != Some(&status);
         // The first pod of a one-proc job may be made before its first status: it is a pure function of the job.
         let first = committed.is_none_or(|status| status.counts.is_none())
-            && self.records.len() == 1
+            && self.is_single()
             && self.records.values().all(|record| record.attempt == 0)
             && self.noticed.commands.is_empty()
             && self.observed.refusal.is_none();
@@ -61,12 +64,13 @@ impl Work<'_> {
         after.extend(pods);
         after.extend(ttl);
         let urgent = !after.is_empty()
+            || self.more_to_follow
             || summary::is_final(&status)
             || summary::is_full(&status)
             || answers_people(committed, &status);
         let since = self.observed.uncommitted_since.unwrap_or(self.observed.now);
         let window = match self.begins_to_run() {
-            Some(began) if self.records.len() == 1 => short_run(since, began),
+            Some(began) if self.is_single() => short_run(since, began),
             Some(_) => SHORT_RUN, // among many there is always more to tell
             None => COALESCE,
         };
@@ -78,7 +82,8 @@ impl Work<'_> {
         {
             self.wake_at(Some(due));
             let (after, wake) = (leases, self.wake);
-            return Decision { before, after, wake, because, ..Decision::default() };
+            let policies_due = self.policies_due();
+            return Decision { before, after, wake, because, policies_due, ..Decision::default() };
         }
         if changed && !urgent && due > self.observed.now {
             self.wake_at(Some(due));
@@ -88,6 +93,7 @@ impl Work<'_> {
                 after: leases,
                 wake: self.wake,
                 because,
+                policies_due: self.policies_due(),
                 ..Decision::default()
             };
         }
@@ -95,14 +101,24 @@ impl Work<'_> {
             after.extend(self.journal.mirrored());
         }
         after.extend(leases);
-        let pages = parts.into_iter().map(Effect::AppendPage);
-        let before = pages.chain(before).collect();
+        let pages = (!parts.is_empty()).then_some(Effect::AppendPages(parts));
+        let before = pages.into_iter().chain(before).collect();
         if self.more_to_follow {
             self.wake_at(Some(self.observed.now));
         }
         let status = changed.then_some(status);
+        let policies_due = self.policies_due();
         let events = self.journal.events;
-        Decision { before, status, events, deferred: false, after, wake: self.wake, because }
+        Decision {
+            before,
+            status,
+            events,
+            after,
+            wake: self.wake,
+            because,
+            policies_due,
+            ..Decision::default()
+        }
     }
 
     /// When the last run began whose start is among the news.
@@ -134,37 +150,45 @@ impl Work<'_> {
     }
 
     fn create_pods(&mut self) -> Vec<Effect> {
-        let mut ids: Vec<u32> = self.records.keys().copied().collect();
+        let lacks_pod = |(id, record): (u32, &ProcRecord)| {
+            let lacks = record.status == ProcStatus::Idle
+                && self.current_pod(id).is_none()
+                && self.other_live_pod(id).is_none();
+            lacks.then_some((Reverse(record.job_prio), id))
+        };
+        let mut ids: Vec<_> = self.records.iter().filter_map(lacks_pod).collect();
         // `JobPrio`: the larger first, and of equals the earlier.
-        ids.sort_by_key(|id| Reverse(self.records[id].job_prio));
+        ids.sort_unstable();
         // The first of them finds out what the image runs by itself; the others wait for that.
         let image = &self.observed.job.spec.image;
         let too_long = |pod: &PodFacts| pod.found(image).is_some_and(|found| found.too_long);
+        let mut room = AT_ONCE;
         if self.asks_for_image() && !self.pods().any(too_long) {
             // What one has found is about to be committed.
             let asking = self.pods().any(|pod| !pod.ended() || pod.found(image).is_some());
-            let first = if asking { None } else { ids.iter().find_map(|id| self.create_pod(*id)) };
-            return first.into_iter().collect();
+            room = usize::from(!asking);
         }
-        ids.into_iter().filter_map(|id| self.create_pod(id)).collect()
+        let mut created = Vec::new();
+        for (_, id) in ids {
+            if created.len() == room {
+                // The others come when these are there: meanwhile others of the job's pods have news.
+                self.wake_at((room == AT_ONCE).then_some(self.observed.now));
+                break;
+            }
+            created.extend(self.create_pod(id));
+        }
+        created
     }
 
     /// Whether nobody knows yet what the job's image runs by itself, and a pod is to find it out.
     fn asks_for_image(&self) -> bool {
-        let known = self.records.values().any(|record| record.starter == Some(Starter::Absent));
-        self.records.len() > 1
-            && !known
+        !self.is_single()
             && pod::asks_for_image(&self.observed.job, self.settings.delivery)
+            && !self.records.values().any(|record| record.starter == Some(Starter::Absent))
     }
 
     fn create_pod(&mut self, id: u32) -> Option<Effect> {
-        let record = &self.records[&id];
-        if record.status != ProcStatus::Idle
-            || self.current_pod(id).is_some()
-            || self.other_live_pod(id).is_some()
-        {
-            return None;
-        }
+        let record = self.records.of(id);
         let now = self.observed.now;
         if let Some(refusal) = self.observed.refusal.as_ref().filter(|refusal| refusal.retry > now)
         {
@@ -177,12 +201,17 @@ impl Work<'_> {
             self.wake_at(Some(begin));
             return None;
         }
-        let pod = self.pod_of(id).ok()?;
-        Some(Effect::CreatePod(Box::new(pod)))
+        match self.pod_of(id) {
+            Ok(pod) => Some(Effect::CreatePod(Box::new(pod))),
+            Err(message) => {
+                self.with(id, |proc| proc.hold(hold::refused(&message)));
+                None
+            }
+        }
     }
 
     pub(super) fn pod_of(&self, id: u32) -> Result<Pod, String> {
-        let record = &self.records[&id];
+        let record = self.records.of(id);
         let delivery = match record.starter {
             Some(Starter::Absent) => Delivery::None,
             Some(Starter::Copied) => Delivery::InitContainer,
@@ -203,7 +232,7 @@ impl Work<'_> {
     fn end_pods(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
         for &pod in self.pods.values() {
-            let Some(record) = self.records.get(&pod.proc) else {
+            let Some(record) = self.records.get(pod.proc) else {
                 effects.extend(release(pod).filter(|_| pod.ended()));
                 continue;
             };
@@ -296,7 +325,7 @@ impl Work<'_> {
     /// deleted, its node tells it nothing more, and there a hold and a removal look like an eviction.
     fn announce_stop(&self, pod: &PodFacts) -> Option<(Option<Effect>, Timestamp)> {
         let files = &self.observed.job.spec.files;
-        let record = self.records.get(&pod.proc)?;
+        let record = self.records.get(pod.proc)?;
         let streams = files.output.is_some() || files.error.is_some();
         let why = match record.status {
             ProcStatus::Held if streams && pod::has_destination(files) => stop::HOLD,

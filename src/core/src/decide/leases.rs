@@ -60,7 +60,7 @@ impl Work<'_> {
             return lease.revocation(silent, now);
         }
         // What is being stopped needs no lease: should its kubelet not be able to stop it, its end does.
-        let wanted = self.records.get(&pod.proc).is_some_and(|record| {
+        let wanted = self.records.get(pod.proc).is_some_and(|record| {
             pod.attempt == record.attempt
                 && !over(record)
                 && record.hold.is_none()

@@ -16,7 +16,7 @@ pub fn select(observed: &Observed, settings: &Settings, verb: Verb, constraint: 
     let mut work = Work::resume(observed, settings);
     work.follow_pods();
     let asked = work.records.iter().filter(|(_, record)| is_asked(verb, record.status));
-    let mut ids: Vec<u32> = asked.map(|(id, _)| *id).collect();
+    let mut ids: Vec<u32> = asked.map(|(id, _)| id).collect();
     ids.retain(|id| {
         let value = work.with(*id, |proc| constraint.evaluate(&proc.ad(None), &proc.context()));
         value.is_some_and(|value| is_true(&value))

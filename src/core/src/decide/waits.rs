@@ -10,15 +10,27 @@ use crate::{
     observed::RefusalKind,
     waiting::{self, Verdict, Waiting},
 };
-use duj_api::{condition::Reason, status::ProcStatus};
+use duj_api::{
+    condition::Reason,
+    status::{ProcRecord, ProcStatus},
+};
 
 impl Work<'_> {
     /// What procs that do not run yet wait for, and whether that is still bearable.
     pub(super) fn weigh_waits(&mut self) {
-        let ids: Vec<u32> = self.records.keys().copied().collect();
-        for id in ids {
-            if self.records[&id].status == ProcStatus::Idle {
+        let idle = |(id, record): (u32, &ProcRecord)| {
+            (record.status == ProcStatus::Idle).then_some((id, self.current_pod(id).is_some()))
+        };
+        let ids: Vec<(u32, bool)> = self.records.iter().filter_map(idle).collect();
+        let mut told = false;
+        for (id, has_pod) in ids {
+            if self.is_full() {
+                return;
+            }
+            // What has no pod yet waits for the same, all of them, unless the server has refused them.
+            if has_pod || !told || self.observed.refusal.is_some() {
                 self.weigh(id);
+                told |= !has_pod;
             }
         }
     }
@@ -28,13 +40,6 @@ impl Work<'_> {
         if pod.is_some_and(PodFacts::ended) {
             return; // it waits to be heard
         }
-        // What has a pod could be built; building one for each proc at each look would cost the more, the more there are.
-        if pod.is_none()
-            && let Err(message) = self.pod_of(id)
-        {
-            self.with(id, |proc| proc.hold(hold::refused(&message)));
-            return;
-        }
         let waiting = match pod {
             Some(pod) => waiting::of(pod, &self.observed.job.spec.image, self.settings),
             None => match self.wait_without_pod(id) {
@@ -43,7 +48,7 @@ impl Work<'_> {
             },
         };
         if let Waiting::StarterFailed(message) = &waiting
-            && self.records[&id].starter.is_none()
+            && self.records.of(id).starter.is_none()
             && self.settings.delivery_may_change
         {
             // The pod, where there is one, is given up, and the next one gets its starter the other way.
@@ -64,7 +69,7 @@ impl Work<'_> {
         let known = self.observed.job.status.as_ref().and_then(|status| status.because.as_ref());
         match waiting::weigh(waiting, known, self.observed.now) {
             Verdict::Wait(because, again) => {
-                self.waits.insert(id, because);
+                self.wait.get_or_insert(because);
                 self.wake_at(again);
             }
             Verdict::Hold(reason) => {
@@ -86,7 +91,8 @@ impl Work<'_> {
         if let Some(refusal) = &self.observed.refusal {
             let message = refusal.message.clone();
             // A server without image volumes drops the field, and then misses the volume's type.
-            if message.contains("must specify a volume type") && self.records[&id].starter.is_none()
+            if message.contains("must specify a volume type")
+                && self.records.of(id).starter.is_none()
             {
                 return Some(Waiting::StarterFailed(message));
             }
@@ -102,7 +108,7 @@ impl Work<'_> {
                 RefusalKind::Transient => wait(Reason::PodNotCreated, message),
             };
         }
-        let record = &self.records[&id];
+        let record = self.records.of(id);
         if record.num_job_completions > 0 {
             let how = match (record.exit_code, record.exit_signal) {
                 (Some(code), _) => format!("exited with code {code}"),

@@ -97,8 +97,10 @@ fn a_long_log_goes_to_pages() {
         let lost = round % 5 == 4;
         if lost {
             for effect in play.decision().before {
-                let Effect::AppendPage(part) = effect else { panic!("{effect:?}") };
-                play.server.append_page(&part);
+                let Effect::AppendPages(parts) = effect else { panic!("{effect:?}") };
+                for part in &parts {
+                    play.server.append_page(part);
+                }
             }
             continue;
         }
@@ -120,7 +122,7 @@ fn a_long_log_goes_to_pages() {
         log.text.len(),
         log.parts
     );
-    assert_eq!(log.pages, (log.parts + 15) / 16);
+    assert_eq!(log.pages, (log.parts + 47) / 48);
     let whole: Vec<_> = userlog::read(&play.server.log()).map(Result::unwrap).collect();
     assert_eq!(i64::try_from(whole.len()).unwrap(), log.events);
     assert_eq!(userlog::check(&whole, userlog::Expect::Finished), []);
@@ -158,4 +160,53 @@ fn no_result_is_lost_to_a_hold_while_there_is_more_to_hear() {
             assert_eq!(group.record.exit_code, Some(0), "{wish}: {}", group.procs);
         }
     }
+}
+
+/// A job of two thousand procs, all of which wait for a place.
+fn two_thousand() -> Play {
+    let mut play = Play::of(json!({ "queue": { "count": 2000 } }));
+    play.scene("submitted");
+    let counts = play.status().counts.unwrap();
+    assert_eq!((counts.total, counts.idle, counts.unmaterialized), (2000, 2000, 0));
+    play
+}
+
+/// The events of one kind in the whole log, which is sound.
+fn count(play: &Play, number: u16) -> usize {
+    let whole: Vec<_> = userlog::read(&play.server.log()).map(Result::unwrap).collect();
+    assert_eq!(i64::try_from(whole.len()).unwrap(), play.status().user_log.unwrap().events);
+    whole.iter().filter(|event| event.body.number() == number).count()
+}
+
+#[test]
+fn a_wish_for_more_procs_than_a_status_can_tell_of_is_fulfilled_for_each_once() {
+    let mut play = two_thousand();
+    assert_eq!(play.server.pods.len(), 2000);
+    assert_eq!(count(&play, 0), 2000);
+    play.edit(json!({ "hold": true }));
+    play.scene("hold is wanted");
+    assert_eq!(play.status().counts.unwrap().held, 2000);
+    assert_eq!(count(&play, 12), 2000);
+    play.edit(json!({ "hold": false }));
+    play.scene("released");
+    assert_eq!(play.status().counts.unwrap().idle, 2000);
+    assert_eq!(count(&play, 13), 2000);
+}
+
+#[test]
+fn a_command_for_more_procs_than_a_status_can_tell_of_is_answered_once_for_all() {
+    let mut play = two_thousand();
+    let now = play.now;
+    let hold = play.server.command(json!({ "verb": "hold", "job": "hello" }), now);
+    let release =
+        play.server.command(json!({ "verb": "release", "job": "hello", "procs": "5-1999" }), now);
+    play.scene("hold all, then release most");
+    let answer = play.server.commands[&hold].status.clone().unwrap();
+    assert_eq!((answer.accepted, answer.refused), (2000, 0));
+    assert!(answer.message.starts_with("Job 7.0 held; Job 7.1 held"), "{}", answer.message);
+    let answer = play.server.commands[&release].status.clone().unwrap();
+    assert_eq!((answer.accepted, answer.refused), (1995, 0));
+    let counts = play.status().counts.unwrap();
+    assert_eq!((counts.held, counts.idle), (5, 1995));
+    assert_eq!((count(&play, 12), count(&play, 13)), (2000, 1995));
 }

@@ -93,7 +93,7 @@ impl Play {
     pub(crate) fn scene(&mut self, title: &str) -> Vec<String> {
         let mut deeds = Vec::new();
         for round in 0.. {
-            assert!(round < 20, "'{title}' does not come to rest: {deeds:?}");
+            assert!(round < 400, "'{title}' does not come to rest: {deeds:?}");
             let decision = self.decide();
             deeds.extend(self.operator.deeds.clone());
             match decision {

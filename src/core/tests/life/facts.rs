@@ -6,6 +6,7 @@ use duj_core::{decide::decide, facts::PodFacts, observed::Observed, settings::Se
 use k8s_openapi::api::core::v1::Pod;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// Text that a status may hold, some of it with meaning.
 fn text() -> impl Strategy<Value = Value> {
@@ -176,8 +177,8 @@ proptest! {
 
     #[test]
     fn no_pod_makes_a_decision_panic(pods in prop::collection::vec(prop_oneof![pod(), leased_pod()], 0..4), hold: bool) {
-        let pods: Vec<PodFacts> =
-            pods.into_iter().filter_map(|pod| serde_json::from_value::<Pod>(pod).ok()).filter_map(|pod| PodFacts::read(&pod)).collect();
+        let pods: Vec<Arc<PodFacts>> =
+            pods.into_iter().filter_map(|pod| serde_json::from_value::<Pod>(pod).ok()).filter_map(|pod| PodFacts::read(&pod)).map(Arc::new).collect();
         let spec = json!({ "image": "busybox", "executable": "sh", "hold": hold, "requestDisk": "1Mi" });
         let mut observed = Observed {
             job: stage::job(spec),
@@ -186,6 +187,7 @@ proptest! {
             fresh_cluster_id: stage::CLUSTER,
             refusal: None,
             uncommitted_since: Some(stage::curtain()),
+            policies_due: None,
             now: "2026-03-01T12:10:00Z".parse().unwrap(),
         };
         for _ in 0..3 {

@@ -17,7 +17,7 @@ use duj_api::{
     status::{ProcRecord, ProcStatus},
 };
 use duj_core::{
-    procs,
+    records::Records,
     userlog::{self, Body, Event, Expect, Fault as LogFault},
 };
 use jiff::Timestamp;
@@ -130,7 +130,7 @@ fn has_sound_log(status: &DockerUniverseJobStatus) {
         u32::try_from(events.iter().filter(|e| e.body.number() == number).count()).unwrap()
     };
     let total = u32::try_from(status.counts.unwrap().total).unwrap();
-    let records = procs::ungroup(&status.procs, total);
+    let records = Records::read(&status.procs, total);
     let sum = |of: fn(&ProcRecord) -> u32| records.values().map(of).sum::<u32>();
     assert_eq!(count(1), sum(|record| record.num_job_starts), "each start is one 001");
     assert_eq!(count(12), sum(|record| record.num_holds), "each hold is one 012");

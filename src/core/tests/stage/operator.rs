@@ -14,7 +14,7 @@ use duj_core::{
 use duj_protocol::{lease::Mark, transfer::Report};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// What happens to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,7 @@ pub(crate) struct Operator {
     pub(crate) commands: BTreeMap<String, DockerUniverseCommand>,
     refusal: Option<Refusal>,
     uncommitted_since: Option<Timestamp>,
+    policies_due: Option<Timestamp>,
     /// A pod whose creation was never answered.
     unsure: Option<String>,
     /// What it heard of transfers, by pod.
@@ -74,7 +75,12 @@ impl Operator {
     pub(crate) fn observed(&self, now: Timestamp) -> Option<Observed> {
         Some(Observed {
             job: self.job.clone()?,
-            pods: self.pods.values().filter_map(PodFacts::read).map(|pod| self.hear(pod)).collect(),
+            pods: self
+                .pods
+                .values()
+                .filter_map(PodFacts::read)
+                .map(|pod| Arc::new(self.hear(pod)))
+                .collect(),
             commands: self
                 .commands
                 .values()
@@ -84,6 +90,7 @@ impl Operator {
             fresh_cluster_id: CLUSTER,
             refusal: self.refusal.clone(),
             uncommitted_since: self.uncommitted_since,
+            policies_due: self.policies_due,
             now,
         })
     }
@@ -105,6 +112,7 @@ impl Operator {
             return Ok(None);
         };
         let decision = decide(&observed, &self.settings);
+        self.policies_due = decision.policies_due.or(self.policies_due);
         for effect in decision.before.clone() {
             self.perform(server, effect, now, fault())?;
         }
@@ -171,8 +179,10 @@ impl Operator {
             Effect::ReleasePod { name, uid } => {
                 request(fault, || server.release_pod(&name, &uid)).ok_or(Interrupted)?;
             }
-            Effect::AppendPage(part) => {
-                request(fault, || server.append_page(&part)).ok_or(Interrupted)?;
+            Effect::AppendPages(parts) => {
+                for part in &parts {
+                    request(fault, || server.append_page(part)).ok_or(Interrupted)?;
+                }
             }
             Effect::Answer { name, version, status } => {
                 request(fault, || server.answer(&name, &version, status)).ok_or(Interrupted)?;
@@ -257,7 +267,9 @@ fn name_of(effect: &Effect) -> String {
             format!("{what} {}", attempt(name))
         }
         Effect::ReleasePod { name, .. } => format!("ReleasePod {}", attempt(name)),
-        Effect::AppendPage(part) => format!("AppendPage {}", part.number),
+        Effect::AppendPages(parts) => {
+            format!("AppendPages {:?}", parts.iter().map(|part| part.number).collect::<Vec<_>>())
+        }
         Effect::Answer { status, .. } => {
             format!("Answer +{} -{} '{}'", status.accepted, status.refused, status.message)
         }

@@ -5,7 +5,7 @@ use duj_api::{
     DockerUniverseJob,
     status::{DockerUniverseJobStatus, ProcRecord, ProcStatus, UserLog},
 };
-use duj_core::procs;
+use duj_core::records::Records;
 use std::collections::BTreeMap;
 
 /// What was seen so far, and what was wrong with it.
@@ -48,9 +48,9 @@ fn breaches(
     if old.parts == new.parts && !new.text.starts_with(&old.text) {
         problems.push(format!("the log was rewritten; it was:\n{}", old.text));
     }
-    let new = procs::ungroup(&now.procs, procs);
-    for (proc, old) in procs::ungroup(&before.procs, procs) {
-        let Some(new) = new.get(&proc) else {
+    let new = Records::read(&now.procs, procs);
+    for (proc, old) in Records::read(&before.procs, procs).iter() {
+        let Some(new) = new.get(proc) else {
             problems.push(format!("proc {proc} has lost its record"));
             continue;
         };
@@ -61,7 +61,7 @@ fn breaches(
         {
             problems.push(format!("proc {proc} had ended: {old:?} became {new:?}"));
         }
-        if counters(&old).iter().zip(counters(new)).any(|(old, new)| *old > new) {
+        if counters(old).iter().zip(counters(new)).any(|(old, new)| *old > new) {
             problems.push(format!("a counter of proc {proc} went back: {old:?} became {new:?}"));
         }
     }

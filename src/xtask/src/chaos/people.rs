@@ -17,7 +17,7 @@ use duj_api::{
     names,
     status::{ProcRecord, ProcStatus},
 };
-use duj_core::procs;
+use duj_core::records::Records;
 use hyper::Method;
 use serde_json::json;
 use std::{
@@ -67,7 +67,9 @@ impl View {
     /// The records of a job's procs.
     pub(super) fn records(&self, job: &Job) -> BTreeMap<u32, ProcRecord> {
         let status = self.jobs.get(&job.name).and_then(|job| job.status.as_ref());
-        status.map(|status| procs::ungroup(&status.procs, job.procs)).unwrap_or_default()
+        let records = status.map(|status| Records::read(&status.procs, job.procs));
+        let records = records.unwrap_or_default();
+        records.iter().map(|(proc, record)| (proc, record.clone())).collect()
     }
 }
 
