@@ -7,7 +7,7 @@ use duj_core::{
     classad::Expr,
     policy::SystemPolicies,
     quantity::Amount,
-    settings::{Delivery, Settings},
+    settings::{Delivery, Limits, Settings},
 };
 use std::net::SocketAddr;
 
@@ -82,6 +82,18 @@ pub struct RunArguments {
     /// Write every event of every userlog to the operator's own log as well (`EVENT_LOG`)
     #[arg(long)]
     event_log: bool,
+    /// Pods of all jobs that may live at the same time (`MAX_JOBS_RUNNING`); 0: no limit
+    #[arg(long, default_value_t = 10_000)]
+    max_running: u32,
+    /// Procs that one job may have (`MAX_JOBS_PER_SUBMISSION`); 0: no limit
+    #[arg(long, default_value_t = 0)]
+    max_procs: u32,
+    /// `namespace=number`: pods of a namespace's jobs that may live at the same time
+    #[arg(long = "max-running-in", value_parser = limit)]
+    max_running_in: Vec<(String, u32)>,
+    /// `namespace=number`: procs that one job of a namespace may have, in place of `--max-procs`
+    #[arg(long = "max-procs-in", value_parser = limit)]
+    max_procs_in: Vec<(String, u32)>,
     /// `SYSTEM_PERIODIC_HOLD`: holds every job for which it becomes true
     #[arg(long, value_parser = expression)]
     system_periodic_hold: Option<String>,
@@ -137,6 +149,12 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((left.to_owned(), right.to_owned()))
 }
 
+fn limit(text: &str) -> Result<(String, u32), String> {
+    let (namespace, number) = pair(text)?;
+    let number = number.parse().map_err(|_| format!("'{number}' is not a number"))?;
+    Ok((namespace, number))
+}
+
 /// An installation's policy that cannot be read keeps the operator from starting, rather than hold every job.
 fn expression(text: &str) -> Result<String, String> {
     Expr::parse(text).map_err(|error| format!("{error}\n{}", error.caret(text)))?;
@@ -184,6 +202,12 @@ impl RunArguments {
                 release: self.system_periodic_release.clone(),
                 remove: self.system_periodic_remove.clone(),
                 vacate: self.system_periodic_vacate.clone(),
+            },
+            limits: Limits {
+                running: Some(self.max_running).filter(|limit| *limit > 0),
+                procs: Some(self.max_procs).filter(|limit| *limit > 0),
+                running_in: self.max_running_in.iter().cloned().collect(),
+                procs_in: self.max_procs_in.iter().cloned().collect(),
             },
             image_patience: self.image_patience,
             transfer_patience: self.transfer_patience,

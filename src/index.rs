@@ -33,6 +33,8 @@ impl JobKey {
 struct State {
     /// Pods by the UID of their job, then by their own UID.
     pods: HashMap<String, BTreeMap<String, Known>>,
+    /// How many pods live: by the UID of their job, and by namespace.
+    live: Live,
     /// UIDs of pods that we let go and whose end was not told yet.
     released: HashSet<String>,
     /// Commands by their job, then by their UID.
@@ -40,6 +42,56 @@ struct State {
     /// Pods (job UID, pod UID) and commands (job, UID) seen since a list began.
     relisted_pods: Option<HashSet<(String, String)>>,
     relisted_commands: Option<HashSet<(JobKey, String)>>,
+}
+
+/// Pods that have not ended.
+#[derive(Debug, Default)]
+struct Live {
+    all: u32,
+    of: HashMap<String, u32>,
+    in_: HashMap<String, u32>,
+}
+
+impl Live {
+    /// One more, or one less.
+    fn count(&mut self, job: &str, namespace: &str, lives: bool) {
+        let change = |number: &mut u32| {
+            *number = if lives { *number + 1 } else { number.saturating_sub(1) };
+            *number == 0
+        };
+        change(&mut self.all);
+        if change(self.of.entry(job.to_owned()).or_default()) {
+            self.of.remove(job);
+        }
+        if change(self.in_.entry(namespace.to_owned()).or_default()) {
+            self.in_.remove(namespace);
+        }
+    }
+}
+
+impl State {
+    /// Takes in what is known of a pod in place of what was known.
+    fn put(&mut self, known: Known) {
+        let (owner, uid) = (known.facts.owner.clone(), known.facts.uid.clone());
+        self.drop_pod(&owner, &uid);
+        if !known.facts.ended() {
+            self.live.count(&owner, &known.job.namespace, true);
+        }
+        self.pods.entry(owner).or_default().insert(uid, known);
+    }
+
+    /// Forgets a pod.
+    fn drop_pod(&mut self, owner: &str, uid: &str) {
+        let Some(pods) = self.pods.get_mut(owner) else { return };
+        if let Some(known) = pods.remove(uid)
+            && !known.facts.ended()
+        {
+            self.live.count(owner, &known.job.namespace, false);
+        }
+        if pods.is_empty() {
+            self.pods.remove(owner);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -116,9 +168,9 @@ impl Index {
         if let Some(listed) = &mut state.relisted_pods {
             listed.insert((facts.owner.clone(), facts.uid.clone()));
         }
-        let pods = state.pods.entry(facts.owner.clone()).or_default();
-        if pods.get(&facts.uid).is_none_or(|known| known.version <= version) {
-            pods.insert(facts.uid.clone(), Known { version, job: job.clone(), facts, hidden });
+        let known = state.pods.get(&facts.owner).and_then(|pods| pods.get(&facts.uid));
+        if known.is_none_or(|known| known.version <= version) {
+            state.put(Known { version, job: job.clone(), facts, hidden });
         }
         Some(job)
     }
@@ -138,13 +190,7 @@ impl Index {
 
     fn remove_pod(&self, pod: &Pod) -> Option<JobKey> {
         let facts = PodFacts::read(pod)?;
-        let mut state = self.state();
-        if let Some(pods) = state.pods.get_mut(&facts.owner) {
-            pods.remove(&facts.uid);
-            if pods.is_empty() {
-                state.pods.remove(&facts.owner);
-            }
-        }
+        self.state().drop_pod(&facts.owner, &facts.uid);
         job_of(pod)
     }
 
@@ -154,17 +200,21 @@ impl Index {
         let mut gone = Vec::new();
         let is_there: HashSet<&String> = listed.iter().map(|(_, uid)| uid).collect();
         state.released.retain(|uid| is_there.contains(uid));
-        state.pods.retain(|owner, pods| {
-            pods.retain(|uid, known| {
-                let is_listed = listed.contains(&(owner.clone(), uid.clone()));
-                if !is_listed {
+        let mut lost = Vec::new();
+        for (owner, pods) in &mut state.pods {
+            for (uid, known) in pods {
+                if !listed.contains(&(owner.clone(), uid.clone())) {
                     gone.push(known.job.clone());
                     known.hidden = known.facts.unaccounted;
+                    if !known.hidden {
+                        lost.push((owner.clone(), uid.clone()));
+                    }
                 }
-                is_listed || known.hidden
-            });
-            !pods.is_empty()
-        });
+            }
+        }
+        for (owner, uid) in lost {
+            state.drop_pod(&owner, &uid);
+        }
         gone
     }
 
@@ -227,6 +277,21 @@ impl Index {
         pods.map(|known| known.facts.clone()).collect()
     }
 
+    /// How many pods live.
+    pub fn live(&self) -> u32 {
+        self.state().live.all
+    }
+
+    /// How many pods of a namespace live.
+    pub fn live_in(&self, namespace: &str) -> u32 {
+        self.state().live.in_.get(namespace).copied().unwrap_or_default()
+    }
+
+    /// How many pods of the job with this UID live.
+    pub fn live_of(&self, job_uid: &str) -> u32 {
+        self.state().live.of.get(job_uid).copied().unwrap_or_default()
+    }
+
     /// Names of the job's pods that the API server has to be asked about.
     pub fn hidden_pods(&self, job_uid: &str) -> Vec<String> {
         let state = self.state();
@@ -237,11 +302,11 @@ impl Index {
     /// The API server knows no pod of this name of the job.
     pub fn forget_pod(&self, job_uid: &str, name: &str) {
         let mut state = self.state();
-        if let Some(pods) = state.pods.get_mut(job_uid) {
-            pods.retain(|_, known| known.facts.name != name);
-            if pods.is_empty() {
-                state.pods.remove(job_uid);
-            }
+        let pods = state.pods.get(job_uid).into_iter().flatten();
+        let named = pods.filter(|(_, known)| known.facts.name == name);
+        let uids: Vec<String> = named.map(|(uid, _)| uid.clone()).collect();
+        for uid in uids {
+            state.drop_pod(job_uid, &uid);
         }
     }
 

@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod observe;
 pub mod orphans;
 pub mod perform;
+pub mod places;
 pub mod reconcile;
 pub mod record;
 pub mod refusal;

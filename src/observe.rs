@@ -12,17 +12,24 @@ use duj_api::{
     policy::Policy,
     status::{ProcRecord, ProcStatus},
 };
-use duj_core::{facts::PodFacts, observed::Observed, records::Records};
+use duj_core::{
+    facts::PodFacts,
+    observed::{Observed, Room},
+    records::Records,
+};
 use kube::ResourceExt;
 use std::{collections::HashSet, sync::Arc};
 
 /// So many pods are looked for by their names; more of them by one list.
 const LOOKED_FOR: usize = 16;
 
-/// All facts about a job.
-pub async fn observe(context: &Context, cached: Arc<DockerUniverseJob>) -> Result<Observed, Error> {
+/// All facts about a job, as it is known and with the room that its pods have.
+pub async fn observe(
+    context: &Context,
+    job: Arc<DockerUniverseJob>,
+    room: Room,
+) -> Result<Observed, Error> {
     let now = context.clock.now();
-    let job = context.memory.newest(cached);
     let uid = job.uid().unwrap_or_default();
     for name in context.index.hidden_pods(&uid) {
         if perform::find_pod(context, &job, &name).await?.is_none() {
@@ -46,6 +53,7 @@ pub async fn observe(context: &Context, cached: Arc<DockerUniverseJob>) -> Resul
         refusal,
         uncommitted_since,
         policies_due,
+        room,
         now,
     })
 }
@@ -63,6 +71,7 @@ pub fn known(context: &Context, cached: Arc<DockerUniverseJob>) -> Observed {
         refusal: None,
         uncommitted_since: None,
         policies_due: None,
+        room: Room::default(),
         now: context.clock.now(),
     }
 }

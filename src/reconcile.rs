@@ -48,7 +48,10 @@ pub async fn reconcile(
     let started = tokio::time::Instant::now();
     let mut action = Action::requeue(Duration::from_secs(1));
     for _ in 0..ROUNDS {
-        let observed = observe::observe(&context, job.clone()).await?;
+        let newest = context.memory.newest(job.clone());
+        // The places are kept until the pods are there.
+        let grant = context.places.ask(&newest);
+        let observed = observe::observe(&context, newest, grant.room.clone()).await?;
         let decision = decide(&observed, &context.settings);
         let now = observed.now;
         let trouble = trouble::ask_again(&context.memory, &observed);
@@ -56,6 +59,7 @@ pub async fn reconcile(
         let wake = decision.wake.into_iter().chain(trouble).chain(transfers).min();
         let goes_on = wake.is_some_and(|wake| wake <= now);
         let done = Box::pin(carry_out(&context, observed, decision)).await? == Made::Done;
+        drop(grant);
         if job.spec.total_procs() > MANY && !goes_on {
             context.memory.of(&uid, |memory| memory.rest_for(REST));
         }

@@ -4,9 +4,19 @@
 //! starts again.
 
 use crate::{
-    admin, args, clock::Clock, cluster_ids::ClusterIds, command_answers, hearing, index::Index,
-    memory::Memory, metrics::Metrics, orphans, perform, reconcile, record::Recorder,
-    trouble::Spacing, watch,
+    admin, args,
+    clock::Clock,
+    cluster_ids::ClusterIds,
+    command_answers, hearing,
+    index::{Index, JobKey},
+    memory::Memory,
+    metrics::Metrics,
+    orphans, perform,
+    places::Places,
+    reconcile,
+    record::Recorder,
+    trouble::Spacing,
+    watch,
 };
 use anyhow::{Context as _, bail};
 use duj_core::settings::Settings;
@@ -40,7 +50,9 @@ pub struct Context {
     /// The installation's settings.
     pub settings: Settings,
     /// Pods and commands by job.
-    pub index: Index,
+    pub index: Arc<Index>,
+    /// Places for pods, within the installation's limits.
+    pub places: Places,
     /// What is remembered between decisions.
     pub memory: Memory,
     /// Between two questions about pods that are long in being set up.
@@ -114,14 +126,17 @@ pub fn operate(
 ) -> (Arc<Context>, JoinSet<anyhow::Result<()>>) {
     let Installation { namespace, own_namespace, own_name, clock, settings } = installation;
     let metrics = Arc::new(Metrics::default());
+    let index = Arc::new(Index::default());
+    let (wake, woken) = mpsc::unbounded_channel();
     let (recorder, write_events) = Recorder::new(client.clone(), own_name, clock, metrics.clone());
     let context = Arc::new(Context {
         cluster_ids: ClusterIds::new(client.clone(), &own_namespace),
         client,
         namespace,
         clock,
+        places: Places::new(settings.limits.clone(), index.clone(), wake),
         settings,
-        index: Index::default(),
+        index,
         memory: Memory::default(),
         spacing: Spacing::default(),
         log_spacing: hearing::spacing(),
@@ -130,22 +145,27 @@ pub fn operate(
     });
     let mut tasks = JoinSet::new();
     tasks.spawn(ended(write_events));
-    spawn_reconciler(&mut tasks, &context);
+    spawn_reconciler(&mut tasks, &context, woken);
     (context, tasks)
 }
 
-fn spawn_reconciler(tasks: &mut JoinSet<anyhow::Result<()>>, context: &Arc<Context>) {
+fn spawn_reconciler(
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+    context: &Arc<Context>,
+    woken: mpsc::UnboundedReceiver<JobKey>,
+) {
     let (store, writer) = reflector::store();
     let (deleted, suspects) = mpsc::unbounded_channel();
     let (places, told) = mpsc::unbounded_channel();
     let cached = store.clone();
-    let known = move |key: &crate::index::JobKey| {
+    let known = move |key: &JobKey| {
         cached.get(&watch::reference(key)).and_then(|job| job.metadata.uid.clone())
     };
     tasks.spawn(ended(orphans::release(context.clone(), suspects, known)));
     tasks.spawn(ended(command_answers::look_after(context.clone(), store.clone(), told)));
     let controller = Controller::for_stream(watch::jobs(context, writer, deleted), store)
         .reconcile_on(watch::pods(context))
+        .reconcile_on(watch::woken(woken))
         .reconcile_on(watch::commands(context, places))
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .run(

@@ -15,7 +15,7 @@ use kube::{
     },
 };
 use std::sync::Arc;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 /// All objects of a kind, or those of one namespace.
 pub fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -58,6 +58,7 @@ pub fn jobs(
             if let Ok(watcher::Event::Delete(job)) = event {
                 let uid = job.uid().unwrap_or_default();
                 context.memory.forget(&uid);
+                context.places.forget(&uid);
                 // The receiver lives as long as the process.
                 let _ = deleted.send((uid, key(job)));
             }
@@ -76,8 +77,19 @@ pub fn pods(
         .default_backoff()
         .inspect(log_errors("pods"))
         .filter_map(|event| future::ready(event.ok()))
-        .flat_map(move |event| stream::iter(context.index.pod_event(event)))
+        .flat_map(move |event| {
+            let concerned = context.index.pod_event(event);
+            context.places.freed();
+            stream::iter(concerned)
+        })
         .map(|key| reference(&key))
+}
+
+/// The jobs whose turn it is to have more pods.
+pub fn woken(
+    mut keys: UnboundedReceiver<JobKey>,
+) -> impl Stream<Item = ObjectRef<DockerUniverseJob>> + Send {
+    stream::poll_fn(move |context| keys.poll_recv(context)).map(|key| reference(&key))
 }
 
 /// The jobs that commands are for; each place is also told to `places`, for commands without a job.

@@ -22,6 +22,8 @@ pub enum Reason {
     WaitingForScheduler,
     /// No node fits, in the scheduler's words.
     Unschedulable,
+    /// As many pods live as the installation, or the namespace, may have.
+    LimitReached,
     /// The API server refused the pod for a quota.
     QuotaExceeded,
     /// The API server refused or did not answer; it is tried again.
@@ -69,6 +71,7 @@ impl Reason {
             Self::Submitted => "Submitted",
             Self::WaitingForScheduler => "WaitingForScheduler",
             Self::Unschedulable => "Unschedulable",
+            Self::LimitReached => "LimitReached",
             Self::QuotaExceeded => "QuotaExceeded",
             Self::PodNotCreated => "PodNotCreated",
             Self::NamespaceTerminating => "NamespaceTerminating",

@@ -133,6 +133,10 @@ pub struct DockerUniverseJobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(rules::LEASE).message(rules::LEASE_MESSAGE))]
     pub lease_duration: Option<i64>,
+    /// Who goes first among the jobs of a namespace that wait, the larger (`priority`); 0 where absent. A change holds for
+    /// all procs of the job, as `condor_prio` does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
     /// Name under which jobs are listed together (`batch_name`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]

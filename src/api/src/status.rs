@@ -302,6 +302,9 @@ pub struct Noticed {
     /// The value of `spec.hold` that was acted on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hold: bool,
+    /// The value of `spec.priority` that was acted on.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: i32,
     /// Digest of the fields that shape a pod; its change mends.
     pub shape: String,
     /// Commands that were carried out and whose answer may not have been written yet.

@@ -3,13 +3,22 @@
 //! Invariant: it prints times and asserts nothing: machines differ.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that is wrong about its own stage has to stop")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "it measures, and is not the core"
+)]
 
 use duj_api::{
     DockerUniverseJob, names,
     status::{ProcRecord, ProcStatus},
 };
 use duj_core::{
-    decide::decide, facts::PodFacts, observed::Observed, patch, records::Records,
+    decide::decide,
+    facts::PodFacts,
+    observed::{Observed, Room},
+    patch,
+    records::Records,
     settings::Settings,
 };
 use jiff::Timestamp;
@@ -90,6 +99,7 @@ fn blank(job: DockerUniverseJob, now: Timestamp) -> Observed {
         refusal: None,
         uncommitted_since: None,
         policies_due: None,
+        room: Room::default(),
         now,
     }
 }

@@ -137,8 +137,12 @@ impl<'a> Work<'a> {
         // What has a pod was not submitted on hold: the first pod came before the first status, and the hold after it.
         let on_hold = job.spec.hold && work.pods.is_empty();
         if work.noticed.shape.is_empty() {
-            work.noticed =
-                Noticed { hold: on_hold, shape: shape::of(&job.spec), commands: Vec::new() };
+            work.noticed = Noticed {
+                hold: on_hold,
+                priority: job.spec.priority.unwrap_or_default(),
+                shape: shape::of(&job.spec),
+                commands: Vec::new(),
+            };
         }
         work.submit(created);
         work.catch_up();
@@ -147,16 +151,21 @@ impl<'a> Work<'a> {
 
     /// Gives a record to the procs that have none, as many as the log has room for: the others follow.
     fn submit(&mut self, created: Timestamp) {
-        let on_hold = self.noticed.hold;
+        let (on_hold, priority) = (self.noticed.hold, self.noticed.priority);
         let new: Vec<u32> =
             (0..self.total()).filter(|proc| self.records.get(*proc).is_none()).collect();
+        let too_many = self.too_many_procs().is_some();
         for proc in new {
+            if too_many && proc > 0 {
+                return; // the first one tells that it is so
+            }
             if self.journal.is_half_full() {
                 // The other half is for what the pods say.
                 self.more_to_follow = true;
                 return;
             }
-            self.records.put(proc, Arc::default());
+            let record = ProcRecord { job_prio: priority, ..ProcRecord::default() };
+            self.records.put(proc, Arc::new(record));
             self.with(proc, |proc| proc.submit(on_hold, created));
         }
     }

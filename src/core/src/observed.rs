@@ -30,8 +30,26 @@ pub struct Observed {
     pub uncommitted_since: Option<Timestamp>,
     /// When the policies of all procs are to be evaluated again, where that was remembered.
     pub policies_due: Option<Timestamp>,
+    /// How many pods may be made now.
+    pub room: Room,
     /// Now.
     pub now: Timestamp,
+}
+
+/// How many pods a job may have more of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// So many.
+    pub pods: u32,
+    /// What keeps it from having more.
+    pub why: String,
+}
+
+impl Default for Room {
+    /// Where nothing is limited.
+    fn default() -> Self {
+        Self { pods: u32::MAX, why: String::new() }
+    }
 }
 
 /// Why the API server did not create a pod.

@@ -78,9 +78,13 @@ mod tests {
             noticed: Some(noticed),
             ..DockerUniverseJobStatus::default()
         };
-        let before =
-            status(Noticed { hold: true, shape: "a".into(), commands: vec![Answer::default()] });
-        let after = status(Noticed { hold: false, shape: "a".into(), commands: Vec::new() });
+        let before = status(Noticed {
+            hold: true,
+            shape: "a".into(),
+            commands: vec![Answer::default()],
+            ..Noticed::default()
+        });
+        let after = status(Noticed { shape: "a".into(), ..Noticed::default() });
         assert_eq!(
             of_status(Some(&before), &after),
             json!({ "noticed": { "hold": null, "commands": null } })

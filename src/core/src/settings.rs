@@ -2,6 +2,7 @@
 
 use crate::policy::SystemPolicies;
 use duj_api::Quantity;
+use std::collections::BTreeMap;
 
 /// How the starter gets into a job's pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,31 @@ pub enum Delivery {
     InitContainer,
     /// Not at all: the image's own command runs by itself, because what it is cannot be found out.
     None,
+}
+
+/// Limits of the installation, and of single namespaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Pods of all jobs that may live at the same time (`MAX_JOBS_RUNNING`).
+    pub running: Option<u32>,
+    /// Procs of one job (`MAX_JOBS_PER_SUBMISSION`).
+    pub procs: Option<u32>,
+    /// The same for the pods of a namespace.
+    pub running_in: BTreeMap<String, u32>,
+    /// The same for the jobs of a namespace, in place of `procs`.
+    pub procs_in: BTreeMap<String, u32>,
+}
+
+impl Limits {
+    /// How many pods may live at the same time: of all jobs, and of those of a namespace.
+    pub fn running_in(&self, namespace: &str) -> (Option<u32>, Option<u32>) {
+        (self.running, self.running_in.get(namespace).copied())
+    }
+
+    /// How many procs a job of a namespace may have.
+    pub fn procs_in(&self, namespace: &str) -> Option<u32> {
+        self.procs_in.get(namespace).copied().or(self.procs)
+    }
 }
 
 /// The installation's settings.
@@ -45,6 +71,8 @@ pub struct Settings {
     pub event_log: bool,
     /// Policies for all jobs.
     pub policies: SystemPolicies,
+    /// What protects the cluster and its users from each other.
+    pub limits: Limits,
     /// Seconds that a transient failure to pull an image is borne before the job is held.
     pub image_patience: i64,
     /// Seconds for which transient faults of transfers are retried.
@@ -77,6 +105,7 @@ impl Default for Settings {
             allow_root: false,
             event_log: false,
             policies: SystemPolicies::default(),
+            limits: Limits::default(),
             image_patience: 120,
             transfer_patience: 300,
             transfer_retention: 600,

@@ -13,6 +13,7 @@ pub fn of(spec: &DockerUniverseJobSpec) -> String {
         hold: false,
         policy: Policy::default(),
         batch_name: None,
+        priority: None,
         ttl_seconds_after_finished: None,
         files: Files { transfer_retention: None, ..spec.files.clone() },
         ..spec.clone()

@@ -26,6 +26,8 @@ mod information;
 mod leases;
 #[path = "decide/leftovers.rs"]
 mod leftovers;
+#[path = "decide/limits.rs"]
+mod limits;
 #[path = "decide/many.rs"]
 mod many;
 #[path = "decide/memory.rs"]

@@ -5,7 +5,7 @@ use duj_api::{DockerUniverseJob, names};
 use duj_core::{
     decide::decide,
     facts::PodFacts,
-    observed::{Decision, Effect, Observed},
+    observed::{Decision, Effect, Observed, Room},
     settings::Settings,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -89,6 +89,7 @@ fn submitted(spec: &Value) -> Option<Observed> {
         refusal: None,
         uncommitted_since: Some(now),
         policies_due: None,
+        room: Room::default(),
         now,
     })
 }

@@ -40,6 +40,9 @@ const FOREIGN_GRACE: SignedDuration = SignedDuration::from_secs(30);
 const HEARD: SignedDuration = SignedDuration::from_secs(3);
 /// Pods that one decision makes at most; more follow at once.
 const AT_ONCE: usize = 100;
+/// Pods of one job that no node has yet, at most: the scheduler looks at one after the other, whosever they are, and they are
+/// all alike.
+const UNBOUND: usize = 1000;
 /// The longest wait between attempts that do not begin.
 const LONGEST_BACKOFF: i64 = 300;
 
@@ -162,11 +165,13 @@ impl Work<'_> {
         // The first of them finds out what the image runs by itself; the others wait for that.
         let image = &self.observed.job.spec.image;
         let too_long = |pod: &PodFacts| pod.found(image).is_some_and(|found| found.too_long);
-        let mut room = AT_ONCE;
+        let unbound = self.pods.values().filter(|pod| pod.node.is_none() && !pod.ended()).count();
+        let places = usize::try_from(self.observed.room.pods).unwrap_or(usize::MAX);
+        let mut room = AT_ONCE.min(places).min(UNBOUND.saturating_sub(unbound));
         if self.asks_for_image() && !self.pods().any(too_long) {
             // What one has found is about to be committed.
             let asking = self.pods().any(|pod| !pod.ended() || pod.found(image).is_some());
-            room = usize::from(!asking);
+            room = room.min(usize::from(!asking));
         }
         let mut created = Vec::new();
         for (_, id) in ids {

@@ -26,6 +26,12 @@ impl Work<'_> {
             self.each(holdable, |proc| proc.hold(reason.clone()));
             return;
         }
+        if let Some(message) = self.too_many_procs() {
+            let reason = hold::hold(hold::SYSTEM_POLICY, 0, message);
+            let holdable = |record: &ProcRecord| !is_at_its_end(record) && record.hold.is_none();
+            self.each(holdable, |proc| proc.hold(reason.clone()));
+            return;
+        }
         // A policy that can be read again lets go of what the unreadable one held.
         let unreadable = |record: &ProcRecord| {
             let hold = record.hold.as_ref();
@@ -68,6 +74,17 @@ impl Work<'_> {
         } else {
             self.wake_at(self.observed.policies_due);
         }
+    }
+
+    /// What is said of a job that has more procs than the installation lets it have.
+    pub(super) fn too_many_procs(&self) -> Option<String> {
+        let namespace = self.observed.job.metadata.namespace.as_deref().unwrap_or_default();
+        let limit =
+            self.settings.limits.procs_in(namespace).filter(|limit| self.total() > *limit)?;
+        Some(format!(
+            "the job has {} procs, and in namespace '{namespace}' a job may have {limit}: submit it in parts, or ask for a larger limits.maxProcsPerJob",
+            self.total()
+        ))
     }
 
     /// When they are all asked again, where they were asked now.

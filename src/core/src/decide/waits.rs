@@ -108,6 +108,12 @@ impl Work<'_> {
                 RefusalKind::Transient => wait(Reason::PodNotCreated, message),
             };
         }
+        if self.observed.room.pods == 0 {
+            return wait(
+                Reason::LimitReached,
+                format!("the job waits its turn: {}", self.observed.room.why),
+            );
+        }
         let record = self.records.of(id);
         if record.num_job_completions > 0 {
             let how = match (record.exit_code, record.exit_signal) {

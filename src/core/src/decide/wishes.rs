@@ -13,6 +13,7 @@ impl Work<'_> {
         let spec = &self.observed.job.spec;
         !self.observed.commands.is_empty()
             || spec.hold != self.noticed.hold
+            || spec.priority.unwrap_or_default() != self.noticed.priority
             || shape::of(spec) != self.noticed.shape
     }
 
@@ -30,7 +31,17 @@ impl Work<'_> {
         if shape != self.noticed.shape && self.mend() {
             self.noticed.shape = shape;
         }
+        self.heed_priority();
         self.heed_hold();
+    }
+
+    /// `condor_prio` of all procs.
+    fn heed_priority(&mut self) {
+        let wanted = self.observed.job.spec.priority.unwrap_or_default();
+        let other = |record: &ProcRecord| !is_at_its_end(record) && record.job_prio != wanted;
+        if wanted != self.noticed.priority && self.each(other, |proc| proc.prioritize(wanted)) {
+            self.noticed.priority = wanted;
+        }
     }
 
     /// Releases what was held for a fault, now that the specification is another. `false` where a pod is still stopping.

@@ -2,7 +2,12 @@
 
 use crate::stage;
 use duj_api::names;
-use duj_core::{decide::decide, facts::PodFacts, observed::Observed, settings::Settings};
+use duj_core::{
+    decide::decide,
+    facts::PodFacts,
+    observed::{Observed, Room},
+    settings::Settings,
+};
 use k8s_openapi::api::core::v1::Pod;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -188,6 +193,7 @@ proptest! {
             refusal: None,
             uncommitted_since: Some(stage::curtain()),
             policies_due: None,
+        room: Room::default(),
             now: "2026-03-01T12:10:00Z".parse().unwrap(),
         };
         for _ in 0..3 {

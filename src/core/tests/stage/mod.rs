@@ -88,6 +88,7 @@ pub(crate) fn is_sound(job: &DockerUniverseJob, status: &DockerUniverseJobStatus
         counts.suspended,
         counts.completed,
         counts.removed,
+        counts.unmaterialized,
     ];
     assert_eq!(parts.iter().sum::<i64>(), counts.total);
     assert!(status.observed_generation <= job.metadata.generation);

@@ -7,7 +7,7 @@ use duj_api::{DockerUniverseCommand, DockerUniverseJob, names};
 use duj_core::{
     decide::decide,
     facts::PodFacts,
-    observed::{Decision, Effect, Observed, Refusal, RefusalKind},
+    observed::{Decision, Effect, Observed, Refusal, RefusalKind, Room},
     patch,
     settings::Settings,
 };
@@ -36,6 +36,7 @@ pub(crate) struct Operator {
     refusal: Option<Refusal>,
     uncommitted_since: Option<Timestamp>,
     policies_due: Option<Timestamp>,
+    pub(crate) room: Room,
     /// A pod whose creation was never answered.
     unsure: Option<String>,
     /// What it heard of transfers, by pod.
@@ -91,6 +92,7 @@ impl Operator {
             refusal: self.refusal.clone(),
             uncommitted_since: self.uncommitted_since,
             policies_due: self.policies_due,
+            room: self.room.clone(),
             now,
         })
     }
@@ -213,6 +215,7 @@ impl Operator {
         match answer {
             Ok(made) => {
                 self.refusal = None;
+                self.room.pods = self.room.pods.saturating_sub(1);
                 self.pods.insert(name, made);
                 Ok(())
             }

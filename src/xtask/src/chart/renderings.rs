@@ -3,7 +3,7 @@
 //! Invariant: an argument that a value does not ask for is not there.
 
 /// Values, arguments that the operator must get from them, and beginnings of arguments that it must not get.
-pub(super) const RENDERINGS: [(&[&str], &[&str], &[&str]); 7] = [
+pub(super) const RENDERINGS: [(&[&str], &[&str], &[&str]); 8] = [
     (
         &[],
         &[
@@ -19,6 +19,8 @@ pub(super) const RENDERINGS: [(&[&str], &[&str], &[&str]); 7] = [
             "--image-patience=120",
             "--transfer-patience=300",
             "--transfer-retention=600",
+            "--max-running=10000",
+            "--max-procs=0",
             "--log-format=json",
             "--listen=0.0.0.0:8080",
         ],
@@ -32,9 +34,26 @@ pub(super) const RENDERINGS: [(&[&str], &[&str], &[&str]); 7] = [
             "--ca-bundle",
             "--plain-http-registry",
             "--registry-mirror",
+            "--max-running-in",
+            "--max-procs-in",
         ],
     ),
     (&["watchNamespace=lab"], &["--namespace=lab"], &[]),
+    (
+        &[
+            "limits.maxRunning=0",
+            "limits.maxProcsPerJob=500",
+            "limits.namespaces.physics.maxRunning=20",
+            "limits.namespaces.lab.maxProcsPerJob=9",
+        ],
+        &[
+            "--max-running=0",
+            "--max-procs=500",
+            "--max-running-in=physics=20",
+            "--max-procs-in=lab=9",
+        ],
+        &["--max-running-in=lab", "--max-procs-in=physics"],
+    ),
     (
         &[
             "transfer.patienceSeconds=20",

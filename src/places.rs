@@ -1,0 +1,346 @@
+//! Places for pods: how many may live at the same time, and who gets a place that is free.
+//!
+//! Invariant: never more pods are granted than the limits leave, whoever asks at the same time. A job that got fewer than it
+//! wants is woken when a place is free and it is its turn: of a namespace the job of the highest priority, of those the one
+//! with the fewest pods, and of the namespaces the one with the fewest.
+
+use crate::index::{Index, JobKey};
+use duj_api::{DockerUniverseJob, status::ProcStatus};
+use duj_core::{observed::Room, settings::Limits};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use std::{
+    cmp::Reverse,
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// Pods that one job is granted at a time; its next look brings more.
+const AT_ONCE: u32 = 100;
+
+/// Who waits for a place.
+#[derive(Clone, Debug)]
+struct Waiter {
+    key: JobKey,
+    priority: i32,
+    created: Option<Time>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Places that were granted and may not be taken yet, by job UID.
+    granted: HashMap<String, (String, u32)>,
+    /// Jobs that want more than they got, by UID.
+    waiting: HashMap<String, Waiter>,
+}
+
+/// The places of the installation.
+#[derive(Debug)]
+pub struct Places {
+    limits: Limits,
+    index: Arc<Index>,
+    state: Mutex<State>,
+    wake: UnboundedSender<JobKey>,
+}
+
+/// Places that a job may take until this is dropped.
+#[derive(Debug)]
+pub struct Grant<'a> {
+    places: &'a Places,
+    uid: String,
+    /// How many, and why not more.
+    pub room: Room,
+}
+
+impl Drop for Grant<'_> {
+    fn drop(&mut self) {
+        let granted = self.places.state().granted.remove(&self.uid);
+        if granted.is_some_and(|(_, pods)| pods > 0) {
+            self.places.freed();
+        }
+    }
+}
+
+impl Places {
+    /// Places within limits. Who is to look again goes to `wake`.
+    pub fn new(limits: Limits, index: Arc<Index>, wake: UnboundedSender<JobKey>) -> Self {
+        Self { limits, index, state: Mutex::default(), wake }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code panics while it holds this lock in a half-made state.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for places for the procs of a job that have none.
+    pub fn ask(&self, job: &DockerUniverseJob) -> Grant<'_> {
+        let uid = job.uid().unwrap_or_default();
+        let namespace = job.namespace().unwrap_or_default();
+        let (total, in_namespace) = self.limits.running_in(&namespace);
+        let unlimited = Room::default();
+        if total.is_none() && in_namespace.is_none() {
+            return Grant { places: self, uid, room: unlimited };
+        }
+        let wanted = wanted(job).saturating_sub(self.index.live_of(&uid)).min(AT_ONCE);
+        let mut state = self.state();
+        if wanted == 0 {
+            state.waiting.remove(&uid);
+            drop(state);
+            // What may end one attempt and begin the next in one look keeps its place.
+            return Grant { places: self, uid, room: unlimited };
+        }
+        let me = Waiter {
+            key: JobKey { namespace: namespace.clone(), name: job.name_any() },
+            priority: priority(job),
+            created: job.metadata.creation_timestamp.clone(),
+        };
+        let (free, why) = self.free(&state, &namespace);
+        let rank = self.rank(&uid, &me);
+        let share = self.index.live_in(&namespace);
+        let goes_first = |(other, waiter): (&String, &Waiter)| {
+            if waiter.key.namespace == namespace {
+                self.rank(other, waiter) < rank
+            } else {
+                self.index.live_in(&waiter.key.namespace) < share
+            }
+        };
+        let ahead = state.waiting.iter().filter(|waiter| *waiter.0 != uid && goes_first(*waiter));
+        let ahead = u32::try_from(ahead.count()).unwrap_or(u32::MAX);
+        let pods = wanted.min(free.saturating_sub(ahead));
+        if pods < wanted {
+            state.waiting.insert(uid.clone(), me);
+        } else {
+            state.waiting.remove(&uid);
+        }
+        state.granted.insert(uid.clone(), (namespace, pods));
+        drop(state);
+        let why = why.unwrap_or_else(|| "others go first".into());
+        Grant { places: self, uid, room: Room { pods, why } }
+    }
+
+    /// The job is gone.
+    pub fn forget(&self, uid: &str) {
+        let waited = self.state().waiting.remove(uid).is_some();
+        if waited {
+            self.freed();
+        }
+    }
+
+    /// A place may be free: wakes those whose turn it is.
+    pub fn freed(&self) {
+        let state = self.state();
+        if state.waiting.is_empty() {
+            return;
+        }
+        let mut waiting: Vec<_> = state
+            .waiting
+            .iter()
+            .map(|(uid, waiter)| {
+                let share = self.index.live_in(&waiter.key.namespace);
+                (share, self.rank(uid, waiter), &waiter.key)
+            })
+            .collect();
+        waiting.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        let mut woken: HashMap<&str, u32> = HashMap::new();
+        for (_, _, key) in waiting {
+            let (free, _) = self.free(&state, &key.namespace);
+            let before = woken.entry(&key.namespace).or_default();
+            if free > *before {
+                *before += 1;
+                // The receiver lives as long as the process.
+                let _ = self.wake.send(key.clone());
+            }
+        }
+    }
+
+    /// How many places are free for pods of a namespace, and which limit it is.
+    fn free(&self, state: &State, namespace: &str) -> (u32, Option<String>) {
+        let (total, in_namespace) = self.limits.running_in(namespace);
+        let granted = |of: Option<&str>| -> u32 {
+            let granted = state.granted.values();
+            granted.filter(|(in_, _)| of.is_none_or(|of| of == in_)).map(|(_, pods)| pods).sum()
+        };
+        let left = |limit: Option<u32>, live: u32, granted: u32| {
+            limit.map_or(u32::MAX, |limit| limit.saturating_sub(live).saturating_sub(granted))
+        };
+        let installation = left(total, self.index.live(), granted(None));
+        let own = left(in_namespace, self.index.live_in(namespace), granted(Some(namespace)));
+        let why = if own < installation {
+            in_namespace.map(|limit| {
+                format!("{limit} pods of namespace '{namespace}' may live at the same time (limits.namespaces)")
+            })
+        } else {
+            total.map(|limit| {
+                format!("{limit} pods of all jobs may live at the same time (limits.maxRunning)")
+            })
+        };
+        (installation.min(own), why)
+    }
+
+    /// Who goes first has the smaller rank.
+    fn rank(&self, uid: &str, waiter: &Waiter) -> (Reverse<i32>, u32, Option<Time>, String) {
+        let live = self.index.live_of(uid);
+        (Reverse(waiter.priority), live, waiter.created.clone(), uid.to_owned())
+    }
+}
+
+/// How many procs of a job have not come to their end.
+fn wanted(job: &DockerUniverseJob) -> u32 {
+    let counts = job.status.as_ref().and_then(|status| status.counts);
+    counts.map_or_else(
+        || job.spec.total_procs(),
+        |counts| {
+            let open = counts.total - counts.completed - counts.removed - counts.held;
+            u32::try_from(open).unwrap_or_default()
+        },
+    )
+}
+
+/// The highest `JobPrio` of its procs that wait.
+fn priority(job: &DockerUniverseJob) -> i32 {
+    let groups = job.status.iter().flat_map(|status| &status.procs);
+    let idle = groups.filter(|group| group.record.status == ProcStatus::Idle);
+    idle.map(|group| group.record.job_prio).max().unwrap_or(job.spec.priority.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use duj_api::names;
+    use k8s_openapi::api::core::v1::Pod;
+    use serde_json::json;
+    use tokio::sync::mpsc::{self, UnboundedReceiver};
+
+    fn job(namespace: &str, name: &str, procs: u32, priority: i32) -> DockerUniverseJob {
+        serde_json::from_value(json!({
+            "apiVersion": "dockeruniverse.io/v1alpha1", "kind": "DockerUniverseJob",
+            "metadata": { "name": name, "namespace": namespace, "uid": uid(name),
+                "creationTimestamp": "2026-03-01T12:00:00Z" },
+            "spec": { "image": "busybox", "executable": "sh", "queue": { "count": procs },
+                "priority": priority },
+        }))
+        .unwrap()
+    }
+
+    fn uid(name: &str) -> String {
+        format!("{name}-0000")
+    }
+
+    fn pod(job: &DockerUniverseJob, proc: u32, phase: &str) -> Pod {
+        let (name, uid) = (job.name_any(), job.uid().unwrap());
+        serde_json::from_value(json!({
+            "metadata": {
+                "name": names::pod_name(&name, &uid, proc, 0), "namespace": job.namespace(),
+                "uid": format!("{name}-{proc}"), "resourceVersion": if phase == "Pending" { "1" } else { "2" },
+                "labels": { names::LABEL_MANAGED_BY: names::MANAGED_BY },
+                "ownerReferences": [{ "apiVersion": "dockeruniverse.io/v1alpha1", "controller": true,
+                    "kind": "DockerUniverseJob", "name": name, "uid": uid }],
+            },
+            "status": { "phase": phase },
+        }))
+        .unwrap()
+    }
+
+    /// Places with these limits, and who is woken.
+    fn places(running: u32, of_lab: Option<u32>) -> (Places, UnboundedReceiver<JobKey>) {
+        let (wake, woken) = mpsc::unbounded_channel();
+        let limits = Limits {
+            running: Some(running),
+            running_in: of_lab.map(|limit| ("lab".to_owned(), limit)).into_iter().collect(),
+            ..Limits::default()
+        };
+        (Places::new(limits, Arc::default(), wake), woken)
+    }
+
+    /// Lets a job take so many of its places.
+    fn take(places: &Places, job: &DockerUniverseJob, procs: std::ops::Range<u32>) {
+        for proc in procs {
+            places.index.insert_pod(&pod(job, proc, "Pending"));
+        }
+    }
+
+    fn names(woken: &mut UnboundedReceiver<JobKey>) -> Vec<String> {
+        std::iter::from_fn(|| woken.try_recv().ok()).map(|key| key.name).collect()
+    }
+
+    #[test]
+    fn no_more_is_granted_than_is_left_whoever_asks_at_the_same_time() {
+        let (places, _woken) = places(10, None);
+        let (a, b) = (job("physics", "a", 8, 0), job("physics", "b", 8, 0));
+        let first = places.ask(&a);
+        let second = places.ask(&b);
+        assert_eq!((first.room.pods, second.room.pods), (8, 2));
+        take(&places, &a, 0..8);
+        drop(first);
+        drop(second);
+        assert_eq!(places.ask(&b).room.pods, 2);
+        take(&places, &b, 0..2);
+        let full = places.ask(&b);
+        let why = "10 pods of all jobs may live at the same time (limits.maxRunning)";
+        assert_eq!(full.room, Room { pods: 0, why: why.into() });
+    }
+
+    #[test]
+    fn a_small_job_behind_a_huge_one_gets_the_next_place() {
+        let (places, mut woken) = places(10, None);
+        let (huge, small) = (job("physics", "huge", 1000, 0), job("physics", "small", 1, 0));
+        let grant = places.ask(&huge);
+        assert_eq!(grant.room.pods, 10);
+        take(&places, &huge, 0..10);
+        drop(grant);
+        assert_eq!(places.ask(&small).room.pods, 0);
+        names(&mut woken);
+        places.index.insert_pod(&pod(&huge, 3, "Succeeded"));
+        assert_eq!(places.ask(&huge).room.pods, 0, "another one waits that has fewer");
+        places.freed();
+        assert_eq!(names(&mut woken).last().map(String::as_str), Some("small"));
+        assert_eq!(places.ask(&small).room.pods, 1);
+    }
+
+    #[test]
+    fn priority_goes_before_fewer_pods_and_a_namespace_with_fewer_before_both() {
+        let (places, mut woken) = places(4, None);
+        let huge = job("physics", "huge", 100, 0);
+        drop(places.ask(&huge));
+        take(&places, &huge, 0..4);
+        for (namespace, name, priority) in
+            [("physics", "plain", 0), ("physics", "urgent", 5), ("lab", "other", -5)]
+        {
+            assert_eq!(places.ask(&job(namespace, name, 1, priority)).room.pods, 0);
+        }
+        let mut order = Vec::new();
+        for proc in 0..3 {
+            places.index.insert_pod(&pod(&huge, proc, "Succeeded"));
+            names(&mut woken);
+            places.freed();
+            let next = names(&mut woken).remove(0);
+            let job = job(if next == "other" { "lab" } else { "physics" }, &next, 1, 0);
+            take(&places, &job, 0..1);
+            places.forget(&uid(&next));
+            order.push(next);
+        }
+        assert_eq!(order, ["other", "urgent", "plain"]);
+    }
+
+    #[test]
+    fn a_namespace_has_its_own_limit() {
+        let (places, _woken) = places(100, Some(3));
+        let grant = places.ask(&job("lab", "a", 50, 0));
+        assert_eq!(grant.room.pods, 3);
+        assert!(grant.room.why.contains("3 pods of namespace 'lab'"), "{}", grant.room.why);
+        assert_eq!(places.ask(&job("physics", "b", 50, 0)).room.pods, 50);
+    }
+
+    #[test]
+    fn what_is_not_taken_is_free_again() {
+        let (places, mut woken) = places(5, None);
+        let grant = places.ask(&job("physics", "a", 5, 0));
+        let waiting = job("physics", "b", 1, 0);
+        assert_eq!(places.ask(&waiting).room.pods, 0);
+        names(&mut woken);
+        drop(grant);
+        assert_eq!(names(&mut woken), ["b"]);
+        assert_eq!(places.ask(&waiting).room.pods, 1);
+    }
+}
