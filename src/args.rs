@@ -94,6 +94,9 @@ pub struct RunArguments {
     /// `namespace=number`: procs that one job of a namespace may have, in place of `--max-procs`
     #[arg(long = "max-procs-in", value_parser = limit)]
     max_procs_in: Vec<(String, u32)>,
+    /// Pods of procs at their end that a job keeps at most, for their logs
+    #[arg(long, default_value_t = 500)]
+    kept_pods: u32,
     /// `SYSTEM_PERIODIC_HOLD`: holds every job for which it becomes true
     #[arg(long, value_parser = expression)]
     system_periodic_hold: Option<String>,
@@ -203,6 +206,7 @@ impl RunArguments {
                 remove: self.system_periodic_remove.clone(),
                 vacate: self.system_periodic_vacate.clone(),
             },
+            kept_pods: self.kept_pods,
             limits: Limits {
                 running: Some(self.max_running).filter(|limit| *limit > 0),
                 procs: Some(self.max_procs).filter(|limit| *limit > 0),

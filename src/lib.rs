@@ -21,6 +21,7 @@ pub mod perform;
 pub mod places;
 pub mod reconcile;
 pub mod record;
+pub mod records_pages;
 pub mod refusal;
 pub mod run;
 pub mod telemetry;

@@ -4,7 +4,7 @@
 
 use crate::{hearing::Told, index::version, trouble::Heard};
 use duj_api::DockerUniverseJob;
-use duj_core::observed::Refusal;
+use duj_core::{observed::Refusal, spill::Page};
 use jiff::Timestamp;
 use std::{
     collections::HashMap,
@@ -30,6 +30,8 @@ pub struct JobMemory {
     pub unsure: HashMap<u32, Unsure>,
     /// When the policies of all procs are to be evaluated again.
     pub policies_due: Option<Timestamp>,
+    /// Pages of records that the job's status names.
+    pub pages: HashMap<String, Arc<Page>>,
     /// Since when a change waits to be committed.
     pub uncommitted_since: Option<Timestamp>,
     /// What was heard of pods that are long in being set up, by UID.

@@ -24,6 +24,8 @@ pub enum Verb {
     AnnounceStop,
     MarkLease,
     AppendPage,
+    MakeRecords,
+    DropRecords,
     AnswerCommand,
     DeleteCommand,
     DeleteJob,

@@ -4,6 +4,7 @@ use crate::{
     hearing,
     index::{Index, JobKey},
     perform::{self, Error},
+    records_pages,
     run::Context,
     trouble,
 };
@@ -16,6 +17,7 @@ use duj_core::{
     facts::PodFacts,
     observed::{Observed, Room},
     records::Records,
+    spill::{self, Page},
 };
 use kube::ResourceExt;
 use std::{collections::HashSet, sync::Arc};
@@ -36,9 +38,10 @@ pub async fn observe(
             context.index.forget_pod(&uid, &name);
         }
     }
+    let pages = records_pages::of(context, &job).await?;
     let commands = open_commands(&context.index, &job);
     let mut pods = context.index.pods(&uid);
-    pods.extend(missed(context, &job, &pods, !commands.is_empty()).await?);
+    pods.extend(missed(context, &job, &pages, &pods, !commands.is_empty()).await?);
     trouble::ask(context, &job, &mut pods, now).await;
     hearing::ask(context, &job, &mut pods, now).await;
     let fresh_cluster_id = fresh_cluster_id(context, &job, &pods, &uid).await?;
@@ -47,12 +50,14 @@ pub async fn observe(
         .of(&uid, |memory| (memory.refusal.clone(), memory.uncommitted_since, memory.policies_due));
     Ok(Observed {
         job: Arc::unwrap_or_clone(job),
+        pages,
         pods,
         commands,
         fresh_cluster_id,
         refusal,
         uncommitted_since,
         policies_due,
+        leading_since: context.leading_since(),
         room,
         now,
     })
@@ -64,6 +69,7 @@ pub fn known(context: &Context, cached: Arc<DockerUniverseJob>) -> Observed {
     let uid = job.uid().unwrap_or_default();
     let cluster_id = context.memory.of(&uid, |memory| memory.cluster_id);
     Observed {
+        pages: records_pages::known(context, &job),
         pods: context.index.pods(&uid),
         job: Arc::unwrap_or_clone(job),
         commands: Vec::new(),
@@ -71,6 +77,7 @@ pub fn known(context: &Context, cached: Arc<DockerUniverseJob>) -> Observed {
         refusal: None,
         uncommitted_since: None,
         policies_due: None,
+        leading_since: context.leading_since(),
         room: Room::default(),
         now: context.clock.now(),
     }
@@ -82,6 +89,7 @@ pub fn known(context: &Context, cached: Arc<DockerUniverseJob>) -> Observed {
 async fn missed(
     context: &Context,
     job: &DockerUniverseJob,
+    pages: &[Arc<Page>],
     pods: &[Arc<PodFacts>],
     is_commanded: bool,
 ) -> Result<Vec<Arc<PodFacts>>, Error> {
@@ -89,7 +97,7 @@ async fn missed(
     let uid = job.uid().unwrap_or_default();
     let known = context.memory.of(&uid, |memory| memory.known);
     let records = match &job.status {
-        Some(status) => Records::read(&status.procs, job.spec.total_procs()),
+        Some(status) => spill::read(status, pages, job.spec.total_procs()).unwrap_or_default(),
         // Its first pod may be there before its first status. Where nothing speaks against that pod it is made anew, which
         // finds it; a job that is being deleted makes none, and cannot go while there is one.
         None if job.metadata.deletion_timestamp.is_some()

@@ -9,7 +9,7 @@ mod error;
 pub use creation::{find_pod, find_pods};
 pub use error::Error;
 
-use crate::{metrics::Verb, run::Context, userlog_pages};
+use crate::{metrics::Verb, records_pages, run::Context, userlog_pages};
 use duj_api::{
     DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, DockerUniverseJobStatus,
     names,
@@ -166,6 +166,8 @@ pub async fn perform(
             release_pod(context, &namespace(job), &name, &uid).await?;
         }
         Effect::AppendPages(parts) => userlog_pages::append(context, job, &parts).await?,
+        Effect::MakeRecords(page) => records_pages::make(context, job, &page).await?,
+        Effect::DropRecords(name) => records_pages::drop_page(context, job, &name).await?,
         Effect::Answer { name, version, status } => {
             let status = patch::of_status(None, &status);
             write_command_status(context, &namespace(job), &name, &version, status).await?;
@@ -327,7 +329,7 @@ async fn delete_job(context: &Context, job: &DockerUniverseJob) -> Result<(), Er
 }
 
 /// Gone, or another object of that name: what was wanted is so.
-fn gone(made: Result<(), Error>) -> Result<(), Error> {
+pub(crate) fn gone(made: Result<(), Error>) -> Result<(), Error> {
     match made {
         Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
         made => made,

@@ -21,6 +21,7 @@ use crate::{
 use anyhow::{Context as _, bail};
 use duj_core::settings::Settings;
 use futures::StreamExt;
+use jiff::Timestamp;
 use kube::{
     Client, Config,
     client::ClientBuilder,
@@ -47,6 +48,8 @@ pub struct Context {
     pub namespace: Option<String>,
     /// The time of day.
     pub clock: Clock,
+    /// When it began to serve.
+    started: Timestamp,
     /// The installation's settings.
     pub settings: Settings,
     /// Pods and commands by job.
@@ -65,6 +68,13 @@ pub struct Context {
     pub recorder: Recorder,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+}
+
+impl Context {
+    /// Since when this operator alone decides.
+    pub const fn leading_since(&self) -> Timestamp {
+        self.started
+    }
 }
 
 /// Which operator this is, and what it serves.
@@ -134,6 +144,7 @@ pub fn operate(
         client,
         namespace,
         clock,
+        started: clock.now(),
         places: Places::new(settings.limits.clone(), index.clone(), wake),
         settings,
         index,

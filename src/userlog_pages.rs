@@ -108,6 +108,12 @@ fn with(mut page: ConfigMap, part: &LogPart) -> Result<ConfigMap, Error> {
 }
 
 fn empty(job: &DockerUniverseJob, name: &str) -> ConfigMap {
+    let content = BTreeMap::from([(LOG.to_owned(), ByteString::default())]);
+    ConfigMap { binary_data: Some(content), ..owned(job, name) }
+}
+
+/// A `ConfigMap` of the job, which goes with it.
+pub(crate) fn owned(job: &DockerUniverseJob, name: &str) -> ConfigMap {
     let labels = BTreeMap::from([
         (names::LABEL_MANAGED_BY.to_owned(), names::MANAGED_BY.to_owned()),
         (names::LABEL_JOB.to_owned(), job.name_any()),
@@ -127,7 +133,6 @@ fn empty(job: &DockerUniverseJob, name: &str) -> ConfigMap {
             }]),
             ..ObjectMeta::default()
         },
-        binary_data: Some(BTreeMap::from([(LOG.to_owned(), ByteString::default())])),
         ..ConfigMap::default()
     }
 }

@@ -30,6 +30,14 @@ pub enum Error {
         "cannot write the userlog: the ConfigMap '{0}' is not this job's; delete it or rename it"
     )]
     ForeignPage(String),
+    /// What is known of some procs is in a page that is not there.
+    #[error(
+        "cannot read what is known of some procs: the ConfigMap '{0}' is gone or was changed; restore it, or delete the job"
+    )]
+    NoRecords(String),
+    /// Records could not be written as JSON.
+    #[error("cannot write records: {0}")]
+    Json(serde_json::Error),
     /// A part of the log could not be compressed.
     #[error("cannot compress the userlog: {0}")]
     Gzip(std::io::Error),
@@ -63,6 +71,8 @@ impl Error {
             | Self::Outdated
             | Self::ClusterIds(_)
             | Self::ForeignPage(_)
+            | Self::NoRecords(_)
+            | Self::Json(_)
             | Self::Gzip(_) => None,
         }
     }
@@ -77,7 +87,8 @@ impl Error {
     /// It is about this one object and stays until somebody mends something: the API server is there, and refuses.
     pub fn is_lasting(&self) -> bool {
         let refused = |status: &Status| (400..500).contains(&status.code) && status.code != 429;
-        matches!(self, Self::ForeignPage(_) | Self::Gzip(_)) || self.status().is_some_and(refused)
+        matches!(self, Self::ForeignPage(_) | Self::NoRecords(_) | Self::Json(_) | Self::Gzip(_))
+            || self.status().is_some_and(refused)
     }
 
     pub(super) fn is_not_found(&self) -> bool {

@@ -162,10 +162,23 @@ pub struct DockerUniverseJobSpec {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["mountPath".into()]))]
     pub volume_mounts: Vec<VolumeMount>,
+    /// When the pods of procs that are at their end go, two minutes later; what they came to stays in the status and the log.
+    /// Absent: with the job, but for what is over the installation's bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remove_pods: Option<RemovePods>,
     /// Seconds after its end until the job is deleted with its pods; never where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647i64))]
     pub ttl_seconds_after_finished: Option<i64>,
+}
+
+/// When pods go that are kept for their logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RemovePods {
+    /// Those of procs that succeeded.
+    OnSuccess,
+    /// Those of all procs that are at their end, completed or removed.
+    OnEnd,
 }
 
 /// When the image is pulled.

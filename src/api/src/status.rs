@@ -34,6 +34,10 @@ pub struct DockerUniverseJobStatus {
     /// Groups of procs that share one record.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub procs: Vec<ProcGroup>,
+    /// Where the records of further procs are, when there are too many kinds of them for `procs`: what `procs` says of a proc
+    /// goes before what its page says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub procs_pages: Vec<ProcsPage>,
     /// `HTCondor`'s userlog of the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_log: Option<UserLog>,
@@ -126,6 +130,16 @@ pub struct ProcGroup {
     /// Their record.
     #[serde(flatten)]
     pub record: ProcRecord,
+}
+
+/// A page of records: a `ConfigMap` of the job whose key `procs` has groups as the status has them, as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcsPage {
+    /// Which procs it has, a range.
+    pub procs: String,
+    /// Its name. What it holds does not change: another content has another name.
+    pub name: String,
 }
 
 /// The record of a proc. Everything here is a fact that the next decision needs or that the user asks for.

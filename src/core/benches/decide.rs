@@ -93,12 +93,14 @@ fn observed(total: u32) -> Observed {
 fn blank(job: DockerUniverseJob, now: Timestamp) -> Observed {
     Observed {
         job,
+        pages: Vec::new(),
         pods: Vec::new(),
         commands: Vec::new(),
         fresh_cluster_id: 7,
         refusal: None,
         uncommitted_since: None,
         policies_due: None,
+        leading_since: now,
         room: Room::default(),
         now,
     }

@@ -5,6 +5,7 @@
 //! after it; one live pod a proc; nothing to do is no write at all.
 
 mod effects;
+mod history;
 mod leases;
 mod policies;
 mod selection;
@@ -22,7 +23,7 @@ use crate::{
     policy::Policies,
     records::Records,
     settings::Settings,
-    shape,
+    shape, spill,
 };
 use duj_api::{
     DockerUniverseJob, Quantity,
@@ -67,6 +68,12 @@ pub(crate) struct Work<'a> {
 pub fn decide(observed: &Observed, settings: &Settings) -> Decision {
     if observed.job.metadata.deletion_timestamp.is_some() {
         return release_all(observed);
+    }
+    let status = observed.job.status.as_ref();
+    let named = status.into_iter().flat_map(|status| &status.procs_pages);
+    let at_hand = |name: &str| observed.pages.iter().any(|page| page.name == name);
+    if !named.clone().all(|page| at_hand(&page.name)) {
+        return Decision::default(); // nothing is known of some procs
     }
     let mut work = Work::resume(observed, settings);
     work.follow_pods();
@@ -115,7 +122,8 @@ impl<'a> Work<'a> {
             Err(message) => (Policies::default(), Some(message)),
         };
         let mut work = Self {
-            records: Records::read(&status.procs, job.spec.total_procs()),
+            records: spill::read(&status, &observed.pages, job.spec.total_procs())
+                .unwrap_or_default(),
             newest: Arc::default(),
             changed: Vec::new(),
             last_end: None,

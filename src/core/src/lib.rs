@@ -26,6 +26,7 @@ pub mod quantity;
 pub mod records;
 pub mod settings;
 pub mod shape;
+pub mod spill;
 mod summary;
 pub mod transition;
 pub mod userlog;

@@ -3,7 +3,7 @@
 //! Invariant: [`Observed`] is complete (it holds every fact that `decide` reads, the time included), and a
 //! [`Decision`] is plain data: nothing happens by making one.
 
-use crate::{facts::PodFacts, userlog::Event};
+use crate::{facts::PodFacts, spill::Page, userlog::Event};
 use duj_api::{
     DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, DockerUniverseJobStatus,
     status::Because,
@@ -18,6 +18,8 @@ use std::sync::Arc;
 pub struct Observed {
     /// The job with its committed status.
     pub job: DockerUniverseJob,
+    /// The pages of records that its status names.
+    pub pages: Vec<Arc<Page>>,
     /// Its pods, of any attempt.
     pub pods: Vec<Arc<PodFacts>>,
     /// Commands for it that are not answered yet, oldest first.
@@ -30,6 +32,8 @@ pub struct Observed {
     pub uncommitted_since: Option<Timestamp>,
     /// When the policies of all procs are to be evaluated again, where that was remembered.
     pub policies_due: Option<Timestamp>,
+    /// Since when this operator alone decides.
+    pub leading_since: Timestamp,
     /// How many pods may be made now.
     pub room: Room,
     /// Now.
@@ -188,6 +192,10 @@ pub enum Effect {
     },
     /// Put parts of the committed log, in their order, into the pages they belong to, unless they are there already.
     AppendPages(Vec<LogPart>),
+    /// Make a page of records, unless it is there.
+    MakeRecords(Arc<Page>),
+    /// Delete the page of records of this name, which no status names any more.
+    DropRecords(String),
     /// Answer a command.
     Answer {
         /// Its name.
@@ -221,9 +229,12 @@ impl Effect {
             | Self::AnnounceStop { name, .. }
             | Self::MarkLease { name, .. }
             | Self::ReleasePod { name, .. } => Some(name),
-            Self::AppendPages(_) | Self::Answer { .. } | Self::DeleteJob | Self::Event { .. } => {
-                None
-            }
+            Self::AppendPages(_)
+            | Self::MakeRecords(_)
+            | Self::DropRecords(_)
+            | Self::Answer { .. }
+            | Self::DeleteJob
+            | Self::Event { .. } => None,
         }
     }
 }

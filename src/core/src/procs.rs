@@ -38,18 +38,18 @@ pub fn format_ranges(procs: &[u32]) -> String {
     while let Some((&first, _)) = rest.split_first() {
         let run =
             rest.iter().zip(first..).take_while(|(proc, expected)| **proc == *expected).count();
-        let last = rest[run - 1];
         if !text.is_empty() {
             text.push(',');
         }
-        text.push_str(&first.to_string());
-        if last > first {
-            text.push('-');
-            text.push_str(&last.to_string());
-        }
+        text.push_str(&format_range(first, rest[run - 1]));
         rest = &rest[run..];
     }
     text
+}
+
+/// Writes `0-811`, or `0` where that is all.
+pub(crate) fn format_range(first: u32, last: u32) -> String {
+    if last > first { format!("{first}-{last}") } else { first.to_string() }
 }
 
 #[cfg(test)]

@@ -22,14 +22,19 @@ impl Records {
     /// The records of a status. A group that cannot be read (edited by hand) is left out, so its procs start anew.
     pub fn read(groups: &[ProcGroup], total: u32) -> Self {
         let mut records = Self::default();
+        records.put_groups(groups, total);
+        records
+    }
+
+    /// Puts groups in the place of what was known of their procs.
+    pub(crate) fn put_groups(&mut self, groups: &[ProcGroup], total: u32) {
         for group in groups {
             let Some(ranges) = procs::ranges(&group.procs, total) else { continue };
             let record = Arc::new(group.record.clone());
             for proc in ranges.into_iter().flat_map(|(first, last)| first..=last) {
-                records.put(proc, record.clone());
+                self.put(proc, record.clone());
             }
         }
-        records
     }
 
     /// Gives a proc a record that others may have too.
@@ -82,6 +87,11 @@ impl Records {
         (0u32..).zip(&self.0).filter_map(|(proc, record)| Some((proc, record.as_deref()?)))
     }
 
+    /// All that have one, in their order, as they are shared.
+    pub(crate) fn iter_shared(&self) -> impl Iterator<Item = (u32, &Arc<ProcRecord>)> {
+        (0u32..).zip(&self.0).filter_map(|(proc, record)| Some((proc, record.as_ref()?)))
+    }
+
     /// The procs that have one.
     pub fn ids(&self) -> impl Iterator<Item = u32> {
         self.iter().map(|(proc, _)| proc)
@@ -121,12 +131,19 @@ impl Records {
 
     /// Procs with equal records in one group each.
     pub fn group(&self) -> Vec<ProcGroup> {
+        Self::group_of(self.iter())
+    }
+
+    /// The same, of some of them.
+    pub(crate) fn group_of<'a>(
+        records: impl Iterator<Item = (u32, &'a ProcRecord)>,
+    ) -> Vec<ProcGroup> {
         let mut groups: Vec<(Vec<u32>, &ProcRecord)> = Vec::new();
         let mut known: HashMap<*const ProcRecord, usize> = HashMap::new();
         let mut alike: HashMap<u64, Vec<usize>> = HashMap::new();
         // Neighbours mostly share one.
         let mut last: (*const ProcRecord, usize) = (std::ptr::null(), 0);
-        for (proc, record) in self.iter() {
+        for (proc, record) in records {
             let address = std::ptr::from_ref(record);
             if last.0 != address {
                 let found = *known.entry(address).or_insert_with(|| {

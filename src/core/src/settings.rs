@@ -71,6 +71,8 @@ pub struct Settings {
     pub event_log: bool,
     /// Policies for all jobs.
     pub policies: SystemPolicies,
+    /// Pods of procs at their end that a job keeps at most.
+    pub kept_pods: u32,
     /// What protects the cluster and its users from each other.
     pub limits: Limits,
     /// Seconds that a transient failure to pull an image is borne before the job is held.
@@ -105,6 +107,7 @@ impl Default for Settings {
             allow_root: false,
             event_log: false,
             policies: SystemPolicies::default(),
+            kept_pods: 500,
             limits: Limits::default(),
             image_patience: 120,
             transfer_patience: 300,

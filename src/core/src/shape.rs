@@ -14,6 +14,7 @@ pub fn of(spec: &DockerUniverseJobSpec) -> String {
         policy: Policy::default(),
         batch_name: None,
         priority: None,
+        remove_pods: None,
         ttl_seconds_after_finished: None,
         files: Files { transfer_retention: None, ..spec.files.clone() },
         ..spec.clone()

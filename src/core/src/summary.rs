@@ -2,22 +2,39 @@
 //!
 //! Invariant: the same records, the same status: no time in it ticks by itself, so nothing new is no write.
 
-use crate::{decide::Work, observed::LogPart, pod, userlog};
+use crate::{
+    decide::Work,
+    observed::LogPart,
+    pod,
+    spill::{self, Page},
+    userlog,
+};
 use duj_api::{
     DockerUniverseJobStatus,
     condition::{self, Reason},
     status::{Because, Counts, Image, ProcRecord, ProcStatus, UserLog},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 /// The log text in the status stays below this many bytes.
 const LOG_BOUND: usize = 64 * 1024;
 /// What leaves the status in one part when the bound is reached.
 const LOG_PART: usize = 16 * 1024;
 
-/// The status as of this decision, and the parts of its log that have to be in their pages before it is written.
-pub(crate) fn status(work: &Work<'_>) -> (DockerUniverseJobStatus, Vec<LogPart>) {
+/// The status as of this decision, with what goes before it and after it.
+pub(crate) struct Summary {
+    pub(crate) status: DockerUniverseJobStatus,
+    /// Parts of the log that have to be in their pages before it is written.
+    pub(crate) parts: Vec<LogPart>,
+    /// Pages of records that have to be there before.
+    pub(crate) written: Vec<Arc<Page>>,
+    /// Names of pages of records that nobody needs after.
+    pub(crate) dropped: Vec<String>,
+}
+
+/// The status as of this decision.
+pub(crate) fn status(work: &Work<'_>) -> Summary {
     let committed = work.observed.job.status.clone().unwrap_or_default();
     let mut counts = work.records.count();
     let total = i64::from(work.total());
@@ -28,13 +45,19 @@ pub(crate) fn status(work: &Work<'_>) -> (DockerUniverseJobStatus, Vec<LogPart>)
     keep_since(&mut because, committed.because.as_ref(), &work.now());
     let finished =
         counts.total > 0 && counts.completed + counts.removed == counts.total && !removing(work);
+    let job = &work.observed.job.metadata;
+    // No two statuses are made from the same version of the job, so that a name is never used again.
+    let (name, version) = (job.name.as_deref(), job.resource_version.as_deref());
+    let prefix = format!("{}-procs-{}", name.unwrap_or_default(), version.unwrap_or_default());
+    let partition = spill::partition(&work.records, &committed, &work.observed.pages, &prefix);
     let (user_log, parts) = log(work, committed.user_log);
     let status = DockerUniverseJobStatus {
         observed_generation: work.observed.job.metadata.generation,
         cluster_id: Some(work.cluster_id),
         conditions: conditions(work, &committed.conditions, &counts, &because, finished),
         counts: Some(counts),
-        procs: work.records.group(),
+        procs: partition.groups,
+        procs_pages: partition.pages,
         user_log: Some(user_log),
         noticed: Some(work.noticed.clone()),
         completion_time: finished.then(|| {
@@ -45,7 +68,7 @@ pub(crate) fn status(work: &Work<'_>) -> (DockerUniverseJobStatus, Vec<LogPart>)
         image: image(work, committed.image),
         because: Some(because),
     };
-    (status, parts)
+    Summary { status, parts, written: partition.written, dropped: partition.dropped }
 }
 
 /// What the image runs by itself, where the job needs it: as it was found out for the job as it is now.

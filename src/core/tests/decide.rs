@@ -18,6 +18,8 @@ mod commands;
 mod ends;
 #[path = "decide/evictions.rs"]
 mod evictions;
+#[path = "decide/history.rs"]
+mod history;
 #[path = "decide/holds.rs"]
 mod holds;
 #[path = "decide/information.rs"]

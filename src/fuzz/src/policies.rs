@@ -83,12 +83,14 @@ fn submitted(spec: &Value) -> Option<Observed> {
     .ok()?;
     Some(Observed {
         job,
+        pages: Vec::new(),
         pods: Vec::new(),
         commands: Vec::new(),
         fresh_cluster_id: 7,
         refusal: None,
         uncommitted_since: Some(now),
         policies_due: None,
+        leading_since: now,
         room: Room::default(),
         now,
     })

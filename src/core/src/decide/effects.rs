@@ -10,7 +10,7 @@ use crate::{
     observed::{Decision, Effect},
     pod::{self, Attempt},
     settings::Delivery,
-    summary,
+    summary::{self, Summary},
     userlog::Body,
 };
 use duj_api::{
@@ -51,10 +51,11 @@ impl Work<'_> {
     pub(super) fn conclude(mut self, answers: Vec<Effect>) -> Decision {
         let created = self.create_pods();
         let mut after = self.end_pods();
+        let forgotten = self.forget_pods();
         after.extend(answers);
         let ttl = self.expire();
         let leases = self.mark_leases();
-        let (status, parts) = summary::status(&self);
+        let Summary { status, parts, written, dropped } = summary::status(&self);
         let committed = self.observed.job.status.as_ref();
         let changed = committed != Some(&status);
         // The first pod of a one-proc job may be made before its first status: it is a pure function of the job.
@@ -65,6 +66,7 @@ impl Work<'_> {
             && self.observed.refusal.is_none();
         let (before, pods) = if first { (created, Vec::new()) } else { (Vec::new(), created) };
         after.extend(pods);
+        after.extend(forgotten);
         after.extend(ttl);
         let urgent = !after.is_empty()
             || self.more_to_follow
@@ -101,11 +103,13 @@ impl Work<'_> {
             };
         }
         if changed {
+            after.extend(dropped.into_iter().map(Effect::DropRecords));
             after.extend(self.journal.mirrored());
         }
         after.extend(leases);
         let pages = (!parts.is_empty()).then_some(Effect::AppendPages(parts));
-        let before = pages.into_iter().chain(before).collect();
+        let records = written.into_iter().map(Effect::MakeRecords);
+        let before = pages.into_iter().chain(records).chain(before).collect();
         if self.more_to_follow {
             self.wake_at(Some(self.observed.now));
         }

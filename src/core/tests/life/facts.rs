@@ -187,13 +187,15 @@ proptest! {
         let spec = json!({ "image": "busybox", "executable": "sh", "hold": hold, "requestDisk": "1Mi" });
         let mut observed = Observed {
             job: stage::job(spec),
+            pages: Vec::new(),
             pods,
             commands: Vec::new(),
             fresh_cluster_id: stage::CLUSTER,
             refusal: None,
             uncommitted_since: Some(stage::curtain()),
             policies_due: None,
-        room: Room::default(),
+        leading_since: stage::curtain(),
+            room: Room::default(),
             now: "2026-03-01T12:10:00Z".parse().unwrap(),
         };
         for _ in 0..3 {

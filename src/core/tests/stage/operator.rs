@@ -10,6 +10,7 @@ use duj_core::{
     observed::{Decision, Effect, Observed, Refusal, RefusalKind, Room},
     patch,
     settings::Settings,
+    spill::Page,
 };
 use duj_protocol::{lease::Mark, transfer::Report};
 use jiff::{SignedDuration, Timestamp};
@@ -36,6 +37,9 @@ pub(crate) struct Operator {
     refusal: Option<Refusal>,
     uncommitted_since: Option<Timestamp>,
     policies_due: Option<Timestamp>,
+    /// Pages of records: what is in them does not change, so they are looked up when they are needed.
+    pages: BTreeMap<String, Arc<Page>>,
+    pub(crate) leading_since: Timestamp,
     pub(crate) room: Room,
     /// A pod whose creation was never answered.
     unsure: Option<String>,
@@ -69,6 +73,7 @@ impl Operator {
     /// A new process: it remembers nothing and lists everything.
     pub(crate) fn restart(&mut self, server: &Server) {
         *self = Self { settings: self.settings.clone(), ..Self::default() };
+        self.pages = server.records.clone();
         self.look(server);
     }
 
@@ -91,7 +96,9 @@ impl Operator {
             fresh_cluster_id: CLUSTER,
             refusal: self.refusal.clone(),
             uncommitted_since: self.uncommitted_since,
+            pages: self.pages.values().cloned().collect(),
             policies_due: self.policies_due,
+            leading_since: self.leading_since,
             room: self.room.clone(),
             now,
         })
@@ -189,6 +196,13 @@ impl Operator {
             Effect::Answer { name, version, status } => {
                 request(fault, || server.answer(&name, &version, status)).ok_or(Interrupted)?;
             }
+            Effect::MakeRecords(page) => {
+                request(fault, || server.make_records(&page)).ok_or(Interrupted)?;
+                self.pages.insert(page.name.clone(), page);
+            }
+            Effect::DropRecords(name) => {
+                request(fault, || server.drop_records(&name)).ok_or(Interrupted)?;
+            }
             Effect::DeleteJob => request(fault, || server.delete_job(now)).ok_or(Interrupted)?,
             Effect::Event { .. } => {}
         }
@@ -270,6 +284,8 @@ fn name_of(effect: &Effect) -> String {
             format!("{what} {}", attempt(name))
         }
         Effect::ReleasePod { name, .. } => format!("ReleasePod {}", attempt(name)),
+        Effect::MakeRecords(page) => format!("MakeRecords {}", page.name),
+        Effect::DropRecords(name) => format!("DropRecords {name}"),
         Effect::AppendPages(parts) => {
             format!("AppendPages {:?}", parts.iter().map(|part| part.number).collect::<Vec<_>>())
         }

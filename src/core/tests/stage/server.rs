@@ -4,19 +4,24 @@
 //! finalizer left and its kubelet (if it has one) has confirmed its end.
 
 use duj_api::{DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, names};
-use duj_core::observed::{LogPart, RefusalKind};
+use duj_core::{
+    observed::{LogPart, RefusalKind},
+    spill::Page,
+};
 use duj_protocol::lease::Mark;
 use duj_protocol::transfer::Report;
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// What is stored, and how creations of pods are answered.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     pub(crate) job: Option<DockerUniverseJob>,
     pub(crate) pods: BTreeMap<String, Pod>,
+    /// Pages of records, by name.
+    pub(crate) records: BTreeMap<String, Arc<Page>>,
     pub(crate) commands: BTreeMap<String, DockerUniverseCommand>,
     /// Pages of the log: the parts that each holds.
     pub(crate) pages: BTreeMap<i64, Vec<String>>,
@@ -42,6 +47,7 @@ impl Server {
         Self {
             job: Some(job),
             pods: BTreeMap::new(),
+            records: BTreeMap::new(),
             commands: BTreeMap::new(),
             pages: BTreeMap::new(),
             said: BTreeMap::new(),
@@ -53,6 +59,17 @@ impl Server {
     fn next(&mut self) -> String {
         self.version += 1;
         self.version.to_string()
+    }
+
+    /// The operator makes a page of records, unless it is there.
+    pub(crate) fn make_records(&mut self, page: &Arc<Page>) {
+        let there = self.records.entry(page.name.clone()).or_insert_with(|| page.clone());
+        assert_eq!(there, page, "the same name is the same page");
+    }
+
+    /// The operator deletes a page of records.
+    pub(crate) fn drop_records(&mut self, name: &str) {
+        self.records.remove(name);
     }
 
     /// The operator puts a part of the log into its page, unless it is there.

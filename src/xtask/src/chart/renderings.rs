@@ -19,6 +19,7 @@ pub(super) const RENDERINGS: [(&[&str], &[&str], &[&str]); 8] = [
             "--image-patience=120",
             "--transfer-patience=300",
             "--transfer-retention=600",
+            "--kept-pods=500",
             "--max-running=10000",
             "--max-procs=0",
             "--log-format=json",

@@ -1,0 +1,58 @@
+//! Pods of procs that are at their end: kept for `kubectl logs`, and forgotten in time.
+//!
+//! Invariant: what a pod came to is in the status and in the log before the pod goes; pods of held procs stay. None goes while
+//! a write of an operator that led before could still make it anew.
+
+use super::{Work, is_at_its_end, over};
+use crate::{facts::PodFacts, observed::Effect};
+use duj_api::{job::RemovePods, status::ProcRecord};
+use jiff::{SignedDuration, Timestamp};
+
+/// A pod stays so long after its end, and after this operator began to lead: longer than any request of another one lasts.
+const SETTLED: SignedDuration = SignedDuration::from_mins(2);
+/// Pods that one decision forgets at most.
+const AT_ONCE: usize = 100;
+
+impl Work<'_> {
+    /// The pods that are not kept any longer.
+    pub(super) fn forget_pods(&mut self) -> Vec<Effect> {
+        let success = self.observed.job.spec.policy.success_exit_code.unwrap_or(0);
+        let succeeded = |record: &ProcRecord| record.exit_code == Some(success);
+        let mut kept: Vec<(bool, Timestamp, &PodFacts)> = self
+            .pods()
+            .filter(|pod| pod.ended() && !pod.unaccounted && pod.deleting.is_none())
+            .filter_map(|pod| {
+                let record = self.records.get(pod.proc)?;
+                let end = pod.finished().or(pod.created)?;
+                let failed = !succeeded(record);
+                (over(record) && is_at_its_end(record)).then_some((failed, end, pod))
+            })
+            .collect();
+        let most = usize::try_from(self.settings.kept_pods).unwrap_or(usize::MAX);
+        let surplus = kept.len().saturating_sub(most);
+        let goes = |number: usize, failed: bool| match self.observed.job.spec.remove_pods {
+            Some(RemovePods::OnEnd) => true,
+            Some(RemovePods::OnSuccess) => !failed || number < surplus,
+            None => number < surplus,
+        };
+        // Who failed is looked into rather than who succeeded, and the newest rather than the oldest.
+        kept.sort_by_key(|(failed, end, pod)| (*failed, *end, pod.proc));
+        let mut effects = Vec::new();
+        let mut due = None;
+        for (number, (failed, end, pod)) in kept.into_iter().enumerate() {
+            if !goes(number, failed) {
+                break;
+            }
+            let settled = end.max(self.observed.leading_since).saturating_add(SETTLED);
+            let settled = settled.unwrap_or(self.observed.now);
+            if settled > self.observed.now || effects.len() == AT_ONCE {
+                due = Some(settled.max(self.observed.now));
+                break;
+            }
+            let (name, uid) = (pod.name.clone(), pod.uid.clone());
+            effects.push(Effect::DeletePod { name, uid, grace: None });
+        }
+        self.wake_at(due);
+        effects
+    }
+}
