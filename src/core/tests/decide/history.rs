@@ -19,7 +19,7 @@ fn ended(fields: Value, kept: u32) -> Play {
     play.scene("all run");
     for proc in 0..10 {
         play.wait(5);
-        let code = if proc == 3 || proc == 7 { 1 } else { 0 };
+        let code = i32::from(proc == 3 || proc == 7);
         play.pod_of(proc).outcome(Outcome::Exited(code));
     }
     play.scene("all have ended");
