@@ -13,6 +13,7 @@ pub mod command_answers;
 pub mod constraint;
 pub mod hearing;
 pub mod index;
+pub mod items;
 pub mod memory;
 pub mod metrics;
 pub mod observe;

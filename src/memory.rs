@@ -4,7 +4,7 @@
 
 use crate::{hearing::Told, index::version, trouble::Heard};
 use duj_api::DockerUniverseJob;
-use duj_core::{observed::Refusal, spill::Page};
+use duj_core::{observed::Refusal, queue::Items, spill::Page};
 use jiff::Timestamp;
 use std::{
     collections::HashMap,
@@ -20,6 +20,8 @@ pub struct JobMemory {
     pub known: bool,
     /// The job as our last write returned it; the cache may be older.
     pub written: Option<Arc<DockerUniverseJob>>,
+    /// The items of its queue: they never change.
+    pub items: Option<Arc<Items>>,
     /// The cluster id that a job without one will get.
     pub cluster_id: Option<i64>,
     /// The API server's last refusal to create a pod.

@@ -26,6 +26,7 @@ pub enum Verb {
     AppendPage,
     MakeRecords,
     DropRecords,
+    KeepItems,
     AnswerCommand,
     DeleteCommand,
     DeleteJob,

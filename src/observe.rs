@@ -3,6 +3,7 @@
 use crate::{
     hearing,
     index::{Index, JobKey},
+    items,
     perform::{self, Error},
     records_pages,
     run::Context,
@@ -15,7 +16,7 @@ use duj_api::{
 };
 use duj_core::{
     facts::PodFacts,
-    observed::{Observed, Room},
+    observed::{Observed, Room, total_procs},
     records::Records,
     spill::{self, Page},
 };
@@ -40,8 +41,10 @@ pub async fn observe(
     }
     let pages = records_pages::of(context, &job).await?;
     let commands = open_commands(&context.index, &job);
+    let items = items::of(context, &job).await?;
     let mut pods = context.index.pods(&uid);
-    pods.extend(missed(context, &job, &pages, &pods, !commands.is_empty()).await?);
+    let counted = Counted { pages: &pages, total: total_procs(&job, &items) };
+    pods.extend(missed(context, &job, counted, &pods, !commands.is_empty()).await?);
     trouble::ask(context, &job, &mut pods, now).await;
     hearing::ask(context, &job, &mut pods, now).await;
     let fresh_cluster_id = fresh_cluster_id(context, &job, &pods, &uid).await?;
@@ -51,6 +54,7 @@ pub async fn observe(
     Ok(Observed {
         job: Arc::unwrap_or_clone(job),
         pages,
+        items,
         pods,
         commands,
         fresh_cluster_id,
@@ -71,6 +75,7 @@ pub fn known(context: &Context, cached: Arc<DockerUniverseJob>) -> Observed {
     Observed {
         pages: records_pages::known(context, &job),
         pods: context.index.pods(&uid),
+        items: items::known(context, &job),
         job: Arc::unwrap_or_clone(job),
         commands: Vec::new(),
         fresh_cluster_id: cluster_id.unwrap_or_default(),
@@ -83,13 +88,21 @@ pub fn known(context: &Context, cached: Arc<DockerUniverseJob>) -> Observed {
     }
 }
 
+/// What the procs of a job are.
+#[derive(Clone, Copy)]
+struct Counted<'a> {
+    /// The pages of their records.
+    pages: &'a [Arc<Page>],
+    total: u32,
+}
+
 /// Pods that the committed status counts on and that no watch tells of: somebody may have taken their label off. A pod is
 /// believed to be gone, and another one made, only when the server itself says so. What was made and not committed when this
 /// operator came is looked for once.
 async fn missed(
     context: &Context,
     job: &DockerUniverseJob,
-    pages: &[Arc<Page>],
+    Counted { pages, total }: Counted<'_>,
     pods: &[Arc<PodFacts>],
     is_commanded: bool,
 ) -> Result<Vec<Arc<PodFacts>>, Error> {
@@ -97,7 +110,7 @@ async fn missed(
     let uid = job.uid().unwrap_or_default();
     let known = context.memory.of(&uid, |memory| memory.known);
     let records = match &job.status {
-        Some(status) => spill::read(status, pages, job.spec.total_procs()).unwrap_or_default(),
+        Some(status) => spill::read(status, pages, total).unwrap_or_default(),
         // Its first pod may be there before its first status. Where nothing speaks against that pod it is made anew, which
         // finds it; a job that is being deleted makes none, and cannot go while there is one.
         None if job.metadata.deletion_timestamp.is_some()

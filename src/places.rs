@@ -189,7 +189,13 @@ impl Places {
 fn wanted(job: &DockerUniverseJob) -> u32 {
     let counts = job.status.as_ref().and_then(|status| status.counts);
     counts.map_or_else(
-        || job.spec.total_procs(),
+        // The items of a queue are not counted yet.
+        || {
+            job.spec.queue.as_ref().map_or(1, |queue| match queue.items {
+                Some(_) => AT_ONCE,
+                None => queue.steps(),
+            })
+        },
         |counts| {
             let open = counts.total - counts.completed - counts.removed - counts.held;
             u32::try_from(open).unwrap_or_default()

@@ -57,10 +57,11 @@ pub async fn reconcile(
         let trouble = trouble::ask_again(&context.memory, &observed);
         let transfers = hearing::ask_again(&context.memory, &observed);
         let wake = decision.wake.into_iter().chain(trouble).chain(transfers).min();
+        let many = observed.total_procs() > MANY;
         let goes_on = wake.is_some_and(|wake| wake <= now);
         let done = Box::pin(carry_out(&context, observed, decision)).await? == Made::Done;
         drop(grant);
-        if job.spec.total_procs() > MANY && !goes_on {
+        if many && !goes_on {
             context.memory.of(&uid, |memory| memory.rest_for(REST));
         }
         if done {

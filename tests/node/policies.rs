@@ -38,7 +38,7 @@ async fn tell(world: &World, name: &str, verb: &str, procs: &str) -> String {
 async fn states(world: &World, job: &str) -> BTreeMap<u32, ProcStatus> {
     let job = world.job(job).await;
     let groups = job.status.map(|status| status.procs).unwrap_or_default();
-    let records = Records::read(&groups, job.spec.total_procs());
+    let records = Records::read(&groups, job.spec.steps());
     records.iter().map(|(proc, record)| (proc, record.status)).collect()
 }
 

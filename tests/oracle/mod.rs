@@ -21,6 +21,8 @@ use std::{
 use serde::Deserialize;
 
 const REQUIREMENTS: &str = include_str!("requirements.txt");
+/// The last series whose bindings make jobs of a submit file.
+const REQUIREMENTS_SUBMIT: &str = include_str!("requirements-submit.txt");
 const READ_USERLOG: &str = include_str!("read_userlog.py");
 
 /// One event of a user log, as `HTCondor` sees it.
@@ -55,7 +57,16 @@ pub(crate) fn read_with_htcondor(log: &str, tz: &str) -> Vec<OracleEvent> {
 
 /// Runs a program with the bindings and gives its output; its failure is the test's.
 pub(crate) fn run(program: &str, argument: &str, input: &str, tz: &str) -> String {
-    let mut child = Command::new(python())
+    run_in(&python(REQUIREMENTS), program, argument, input, tz)
+}
+
+/// The same with the bindings that make jobs of a submit file.
+pub(crate) fn run_submit(program: &str, input: &str) -> String {
+    run_in(&python(REQUIREMENTS_SUBMIT), program, "-", input, "UTC")
+}
+
+fn run_in(python: &Path, program: &str, argument: &str, input: &str, tz: &str) -> String {
+    let mut child = Command::new(python)
         .args(["-c", program, argument])
         .env("TZ", tz)
         .stdin(Stdio::piped())
@@ -74,13 +85,13 @@ pub(crate) fn run(program: &str, argument: &str, input: &str, tz: &str) -> Strin
     String::from_utf8(output.stdout).expect("the oracle writes UTF-8")
 }
 
-/// A Python that has the bindings, which are installed if need be.
-fn python() -> PathBuf {
+/// A Python that has these bindings, which are installed if need be.
+fn python(requirements: &str) -> PathBuf {
     let parent = cache().join("python");
     let version = Command::new("python3").arg("--version").output();
     let version = version.expect("the oracle needs python3: install it (Debian: python3-venv)");
     let mut hasher = DefaultHasher::new();
-    (REQUIREMENTS, version.stdout).hash(&mut hasher);
+    (requirements, version.stdout).hash(&mut hasher);
     let home = parent.join(format!("{:016x}", hasher.finish()));
 
     fs::create_dir_all(&parent).unwrap_or_else(|e| panic!("cannot make {}: {e}", parent.display()));
@@ -88,12 +99,12 @@ fn python() -> PathBuf {
     let lock = File::create(parent.join("lock")).expect("the cache can be written");
     lock.lock().expect("the cache can be locked");
     if !home.exists() {
-        install(&parent, &home);
+        install(&parent, &home, requirements);
     }
     home.join("bin/python")
 }
 
-fn install(parent: &Path, home: &Path) {
+fn install(parent: &Path, home: &Path, needed: &str) {
     eprintln!("installing HTCondor's Python bindings into {} (only once)", home.display());
     let unfinished = parent.join("unfinished");
     if unfinished.exists() {
@@ -101,7 +112,7 @@ fn install(parent: &Path, home: &Path) {
     }
     step(Command::new("python3").args(["-m", "venv"]).arg(&unfinished));
     let requirements = unfinished.join("requirements.txt");
-    fs::write(&requirements, REQUIREMENTS).expect("the cache can be written");
+    fs::write(&requirements, needed).expect("the cache can be written");
     // Compiled files and scripts would hold the unfinished name.
     step(
         Command::new(unfinished.join("bin/python"))

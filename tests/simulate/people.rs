@@ -36,6 +36,8 @@ pub(crate) enum When {
 pub(crate) enum Do {
     /// Submits the job: its arguments, in words, and whatever else its specification has.
     Submit(String, Value),
+    /// Makes the `ConfigMap` `list`, with this text as `items`.
+    List(&'static str),
     Hold(bool),
     /// Gives the job other arguments and another image.
     Mend(&'static str),
@@ -162,6 +164,11 @@ impl World {
                 spec["arguments"] = words.split(' ').collect();
                 let object = json!({ "metadata": { "labels": { "team": "x" } }, "spec": spec });
                 self.write("person", |store| store.create(&job, object, &now)).map(drop)
+            }
+            Do::List(text) => {
+                let list = Key::new(Kind::ConfigMap, NAMESPACE, "list");
+                let object = json!({ "metadata": {}, "data": { "items": text } });
+                self.write("person", |store| store.create(&list, object, &now)).map(drop)
             }
             Do::Hold(hold) => self.edit(&job, |spec| spec["hold"] = json!(hold)),
             Do::Mend(words) => self.edit(&job, |spec| {

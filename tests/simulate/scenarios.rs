@@ -27,7 +27,7 @@ fn submit_with(words: &'static str, spec: Value) -> (When, Do) {
 
 /// All plots.
 pub(crate) fn all() -> Vec<Scenario> {
-    [of_people(), of_commands(), of_pods(), of_nodes(), of_leases(), of_deletions()]
+    [of_people(), of_items(), of_commands(), of_pods(), of_nodes(), of_leases(), of_deletions()]
         .into_iter()
         .flatten()
         .collect()
@@ -47,6 +47,26 @@ fn completed() -> (When, Do) {
 
 fn held(then: Do) -> (When, Do) {
     (When::Is("Held"), then)
+}
+
+/// A job whose items are the lines of the `ConfigMap` `list`: how it exits, and after how many seconds.
+fn submit_of_list() -> (When, Do) {
+    let source = json!({ "name": "list", "key": "items" });
+    let items = json!({ "configMapKeyRef": source, "variables": ["code", "seconds"] });
+    submit_with("exit $(code) after $(seconds)", json!({ "queue": { "items": items } }))
+}
+
+fn of_items() -> Vec<Scenario> {
+    vec![
+        scenario(
+            "a job for each line of a list",
+            vec![(When::Now, Do::List("0 3\n0 5")), submit_of_list(), completed()],
+        ),
+        scenario(
+            "a list that comes late",
+            vec![submit_of_list(), held(Do::List("0 3")), completed()],
+        ),
+    ]
 }
 
 fn of_people() -> Vec<Scenario> {

@@ -3,7 +3,8 @@
 use crate::{
     Quantity,
     files::Files,
-    policy::{Policy, Queue},
+    policy::Policy,
+    queue::Queue,
     rules,
     scheduling::{Scheduling, SecurityContext},
     status::DockerUniverseJobStatus,
@@ -293,8 +294,8 @@ impl Signal {
 }
 
 impl DockerUniverseJobSpec {
-    /// How many procs the job has.
-    pub fn total_procs(&self) -> u32 {
-        self.queue.map_or(1, |queue| queue.count.max(1))
+    /// How many procs the job has of each of its items; of a job without items, how many it has.
+    pub fn steps(&self) -> u32 {
+        self.queue.as_ref().map_or(1, Queue::steps)
     }
 }

@@ -16,6 +16,7 @@ pub mod job;
 pub mod names;
 pub mod policy;
 pub mod quantity;
+pub mod queue;
 pub mod rules;
 pub mod scheduling;
 pub mod status;

@@ -19,6 +19,8 @@ pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const MANAGED_BY: &str = "docker-universe";
 /// How many parts of the log a page holds.
 pub const ANNOTATION_PARTS: &str = "dockeruniverse.io/userlog-parts";
+/// The key of the items in the `ConfigMap` that keeps them.
+pub const ITEMS_KEY: &str = "items";
 /// `true` on the pod of a proc that is suspended.
 pub const ANNOTATION_SUSPEND: &str = "dockeruniverse.io/suspend";
 /// Annotation: the lease of the job in a pod, as its starter reads it (`duj_protocol::lease::Mark`).
@@ -84,6 +86,12 @@ pub fn pod_name(job: &str, uid: &str, proc: u32, attempt: u32) -> String {
     let stem: String = job.chars().take(room).collect();
     let stem = stem.trim_end_matches(['-', '.']);
     format!("{stem}{suffix}")
+}
+
+/// Name of the `ConfigMap` that keeps a job's items as they were when it was submitted. Not `-items`: that is how people call
+/// the one that the items come from.
+pub fn items_name(job: &str) -> String {
+    format!("{job}-itemdata")
 }
 
 #[cfg(test)]

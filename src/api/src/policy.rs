@@ -115,12 +115,3 @@ pub struct Policy {
     #[schemars(length(max = 32), inner(regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")))]
     pub job_ad_information_attrs: Vec<String>,
 }
-
-/// How many procs a job has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Queue {
-    /// Procs 0 to `count - 1` (`queue N`).
-    #[schemars(range(min = 1, max = 100_000))]
-    pub count: u32,
-}

@@ -5,8 +5,10 @@
 #![allow(missing_docs, reason = "each rule stands beside the message that says what it is")]
 
 mod files;
+mod queue;
 
 pub use files::*;
+pub use queue::*;
 
 pub const IMAGE_WHITESPACE: &str = "self == self.trim()";
 pub const IMAGE_WHITESPACE_MESSAGE: &str =
@@ -86,10 +88,6 @@ pub const DISK_MESSAGE: &str = "requestDisk must be a size between '1Mi' and '1P
 
 pub const LEASE: &str = "self >= 20 && self <= 604800";
 pub const LEASE_MESSAGE: &str = "leaseDuration must be between 20 and 604800 seconds: several minutes suit most jobs; leave the field out for a job that waits for its node, however long that takes (0 in a submit file)";
-
-pub const QUEUE: &str = "(has(self.spec.queue) ? self.spec.queue.count : 1) == (has(oldSelf.spec.queue) ? oldSelf.spec.queue.count : 1)";
-pub const QUEUE_MESSAGE: &str =
-    "queue cannot change: delete the job and create it anew, or create another one for more procs";
 
 pub const VOLUME_SOURCE: &str = "[has(self.persistentVolumeClaim), has(self.configMap), has(self.secret), has(self.csi), has(self.nfs)].filter(x, x).size() == 1";
 pub const VOLUME_SOURCE_MESSAGE: &str = "a volume must name exactly one of 'persistentVolumeClaim', 'configMap', 'secret', 'csi' and 'nfs'";

@@ -321,6 +321,9 @@ pub struct Noticed {
     pub priority: i32,
     /// Digest of the fields that shape a pod; its change mends.
     pub shape: String,
+    /// Digest of the items that the job's procs were made of, where they come from a `ConfigMap`; absent: not known yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<String>,
     /// Commands that were carried out and whose answer may not have been written yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<Answer>,

@@ -18,6 +18,7 @@ use duj_core::{
     facts::PodFacts,
     observed::{Observed, Room},
     patch,
+    queue::Items,
     records::Records,
     settings::Settings,
 };
@@ -92,6 +93,7 @@ fn observed(total: u32) -> Observed {
 
 fn blank(job: DockerUniverseJob, now: Timestamp) -> Observed {
     Observed {
+        items: Items::read(job.spec.queue.as_ref(), None).map(Arc::new),
         job,
         pages: Vec::new(),
         pods: Vec::new(),

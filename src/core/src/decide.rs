@@ -6,6 +6,7 @@
 
 mod effects;
 mod history;
+mod items;
 mod leases;
 mod policies;
 mod selection;
@@ -76,6 +77,7 @@ pub fn decide(observed: &Observed, settings: &Settings) -> Decision {
         return Decision::default(); // nothing is known of some procs
     }
     let mut work = Work::resume(observed, settings);
+    work.notice_items();
     work.follow_pods();
     let answers = work.heed_people();
     work.obey_policies();
@@ -122,7 +124,7 @@ impl<'a> Work<'a> {
             Err(message) => (Policies::default(), Some(message)),
         };
         let mut work = Self {
-            records: spill::read(&status, &observed.pages, job.spec.total_procs())
+            records: spill::read(&status, &observed.pages, observed.total_procs())
                 .unwrap_or_default(),
             newest: Arc::default(),
             changed: Vec::new(),
@@ -149,7 +151,7 @@ impl<'a> Work<'a> {
                 hold: on_hold,
                 priority: job.spec.priority.unwrap_or_default(),
                 shape: shape::of(&job.spec),
-                commands: Vec::new(),
+                ..Noticed::default()
             };
         }
         work.submit(created);
@@ -180,7 +182,7 @@ impl<'a> Work<'a> {
 
     /// How many procs the job has, with those that are not submitted yet.
     pub(crate) fn total(&self) -> u32 {
-        self.observed.job.spec.total_procs()
+        self.observed.total_procs()
     }
 
     /// Whether it is a job like most: of one proc.
@@ -215,6 +217,7 @@ impl<'a> Work<'a> {
         let increased = increased.map(|(memory, requests)| requests.with_memory_mib(memory));
         let mut proc = Proc {
             job: &self.observed.job,
+            total: self.observed.total_procs(),
             cluster_id: self.cluster_id,
             policies: &self.policies,
             id,

@@ -146,9 +146,22 @@ pub fn image(image: &str, message: &str) -> Hold {
     hold(INVALID_DOCKER_IMAGE, 0, format!("Cannot pull image {image} {message}"))
 }
 
+/// How the reason of such a hold begins.
+const NO_ITEMS: &str = "Error reading queue.items: ";
+
+/// The items of the job's `queue` cannot be had, or make no procs.
+pub fn no_items(message: &str) -> Hold {
+    hold(FAILED_TO_CREATE_PROCESS, 0, format!("{NO_ITEMS}{message}"))
+}
+
 /// The API server does not take the pod, or the pod cannot be made from the job.
 pub fn refused(message: &str) -> Hold {
     hold(FAILED_TO_CREATE_PROCESS, 0, format!("Error creating the job's pod: {message}"))
+}
+
+/// Whether the items that are missing were the fault.
+pub fn is_for_items(hold: &Hold) -> bool {
+    hold.code == FAILED_TO_CREATE_PROCESS && hold.reason.starts_with(NO_ITEMS)
 }
 
 /// Whether a mended job goes on by itself: any code but the user's own.

@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 /// What an ad is made of.
 pub(crate) struct Subject<'a> {
     pub(crate) job: &'a DockerUniverseJob,
+    pub(crate) total: u32,
     pub(crate) cluster_id: i64,
     pub(crate) proc: u32,
     pub(crate) record: &'a ProcRecord,
@@ -57,7 +58,7 @@ impl Subject<'_> {
         ad.insert("WantDocker", true);
         ad.insert("DockerImage", spec.image.as_str());
         ad.insert("Cmd", spec.executable.as_deref().unwrap_or_default());
-        ad.insert("TotalSubmitProcs", i64::from(spec.total_procs()));
+        ad.insert("TotalSubmitProcs", i64::from(self.total));
         ad.insert("JobPrio", i64::from(self.record.job_prio));
         if let Some(name) = &spec.batch_name {
             ad.insert("JobBatchName", name.as_str());

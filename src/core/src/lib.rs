@@ -23,6 +23,7 @@ pub mod pod;
 pub mod policy;
 pub mod procs;
 pub mod quantity;
+pub mod queue;
 pub mod records;
 pub mod settings;
 pub mod shape;

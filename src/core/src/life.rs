@@ -39,6 +39,8 @@ pub(crate) struct Proc<'a> {
     pub(crate) requests: Option<&'a Requests>,
     /// Its job.
     pub(crate) job: &'a DockerUniverseJob,
+    /// How many procs the job has.
+    pub(crate) total: u32,
     /// `ClusterId`.
     pub(crate) cluster_id: i64,
     /// What is to happen by itself.

@@ -3,7 +3,7 @@
 //! Invariant: [`Observed`] is complete (it holds every fact that `decide` reads, the time included), and a
 //! [`Decision`] is plain data: nothing happens by making one.
 
-use crate::{facts::PodFacts, spill::Page, userlog::Event};
+use crate::{facts::PodFacts, queue::Items, spill::Page, userlog::Event};
 use duj_api::{
     DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, DockerUniverseJobStatus,
     status::Because,
@@ -20,6 +20,8 @@ pub struct Observed {
     pub job: DockerUniverseJob,
     /// The pages of records that its status names.
     pub pages: Vec<Arc<Page>>,
+    /// The items of its `queue`, or in one line why they are not known.
+    pub items: Result<Arc<Items>, String>,
     /// Its pods, of any attempt.
     pub pods: Vec<Arc<PodFacts>>,
     /// Commands for it that are not answered yet, oldest first.
@@ -53,6 +55,27 @@ impl Default for Room {
     /// Where nothing is limited.
     fn default() -> Self {
         Self { pods: u32::MAX, why: String::new() }
+    }
+}
+
+impl Observed {
+    /// How many procs the job has.
+    pub fn total_procs(&self) -> u32 {
+        total_procs(&self.job, &self.items)
+    }
+}
+
+/// How many procs a job with these items has. As long as they are not known, one stands for all: it waits for them, and is held
+/// where they do not come, so that a person sees it. What was committed counts before that: a job that has ended has the
+/// procs that it ended with, and procs are not forgotten where the items cannot be read any more.
+pub fn total_procs(job: &DockerUniverseJob, items: &Result<Arc<Items>, String>) -> u32 {
+    let status = job.status.as_ref();
+    let committed = status.and_then(|status| status.counts).map_or(0, |counts| counts.total);
+    let committed = u32::try_from(committed).unwrap_or(0);
+    let ended = status.is_some_and(|status| status.completion_time.is_some());
+    match items {
+        Ok(items) if !(ended && committed > 0) => items.total_procs(),
+        _ => committed.max(1),
     }
 }
 

@@ -1,13 +1,14 @@
 //! The pod of one attempt of one proc.
 //!
-//! Invariant: the pod is a pure function of the job's specification, the installation's settings, the cluster id, proc
-//! and attempt; it satisfies Pod Security *restricted*; only the containers that the job needs are in it.
+//! Invariant: the pod is a pure function of the job's specification and items, the installation's settings, the cluster id,
+//! proc and attempt; it satisfies Pod Security *restricted*; only the containers that the job needs are in it.
 
 mod command;
 mod environment;
 mod files;
 mod resources;
 mod security;
+mod texts;
 mod volumes;
 
 pub(crate) use command::{asks_for_image, needs_image};
@@ -15,7 +16,7 @@ pub(crate) use files::{has_destination, sends};
 pub use resources::{Requests, requests};
 
 use crate::{
-    macros,
+    queue::Items,
     settings::{Delivery, Settings},
 };
 use duj_api::{
@@ -48,12 +49,6 @@ pub struct Attempt {
 /// scratch volume costs the node a mount of its own for each pod, and with it a tenth of its throughput.
 const TMP: &str = "/tmp";
 const VAR_TMP: &str = "/var/tmp";
-impl Attempt {
-    /// A user's text with what it says of this proc; the kubelet expands nothing more in it.
-    fn text(self, text: &str) -> String {
-        unexpanded(&macros::expand(text, self.cluster_id, self.proc))
-    }
-}
 
 /// Seconds that the kubelet waits longer than the starter, so that the starter is the one that ends the job.
 const GRACE_MARGIN: i64 = 5;
@@ -61,9 +56,11 @@ const GRACE_MARGIN: i64 = 5;
 /// The pod, or why there cannot be one (hold code 6): one line for the job's owner.
 pub fn pod_for(
     job: &DockerUniverseJob,
+    items: &Items,
     settings: &Settings,
     attempt: Attempt,
 ) -> Result<Pod, String> {
+    let job = &texts::of_proc(job, items, attempt)?;
     let spec = &job.spec;
     let requests = requests(spec, settings)?;
     let security = security::security_context(spec, settings)?;

@@ -3,13 +3,16 @@
 //! Invariant: hold, policies, batch name and retention do not count, and a field that is absent adds nothing, so that an operator
 //! that knows more fields does not see a change where there is none.
 
-use duj_api::{DockerUniverseJobSpec, files::Files, policy::Policy};
+use duj_api::{DockerUniverseJobSpec, files::Files, policy::Policy, queue::Queue};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 
 /// Ten hexadecimal digits.
 pub fn of(spec: &DockerUniverseJobSpec) -> String {
+    let queue = spec.queue.as_ref().map(|queue| Queue { items: None, ..queue.clone() });
     let shaping = DockerUniverseJobSpec {
+        // Items never change, and may be many.
+        queue,
         hold: false,
         policy: Policy::default(),
         batch_name: None,

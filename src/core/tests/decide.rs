@@ -24,6 +24,8 @@ mod history;
 mod holds;
 #[path = "decide/information.rs"]
 mod information;
+#[path = "decide/items.rs"]
+mod items;
 #[path = "decide/leases.rs"]
 mod leases;
 #[path = "decide/leftovers.rs"]

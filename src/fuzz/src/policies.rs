@@ -6,6 +6,7 @@ use duj_core::{
     decide::decide,
     facts::PodFacts,
     observed::{Decision, Effect, Observed, Room},
+    queue::Items,
     settings::Settings,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -82,6 +83,7 @@ fn submitted(spec: &Value) -> Option<Observed> {
     }))
     .ok()?;
     Some(Observed {
+        items: Items::read(job.spec.queue.as_ref(), None).map(Arc::new),
         job,
         pages: Vec::new(),
         pods: Vec::new(),

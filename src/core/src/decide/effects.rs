@@ -157,6 +157,9 @@ impl Work<'_> {
     }
 
     fn create_pods(&mut self) -> Vec<Effect> {
+        if self.observed.items.is_err() {
+            return Vec::new();
+        }
         let lacks_pod = |(id, record): (u32, &ProcRecord)| {
             let lacks = record.status == ProcStatus::Idle
                 && self.current_pod(id).is_none()
@@ -233,8 +236,9 @@ impl Work<'_> {
             starts: record.num_job_starts,
             delivery,
         };
+        let items = self.observed.items.as_ref().map_err(Clone::clone)?;
         let job = with_memory(&self.observed.job, record);
-        pod::pod_for(&job, self.settings, attempt)
+        pod::pod_for(&job, items, self.settings, attempt)
     }
 
     /// Stops pods that nobody wants any more, and lets go of those that are accounted.

@@ -22,13 +22,14 @@ impl Work<'_> {
             (record.status == ProcStatus::Idle).then_some((id, self.current_pod(id).is_some()))
         };
         let ids: Vec<(u32, bool)> = self.records.iter().filter_map(idle).collect();
+        let may_fail = self.observed.refusal.is_some() || self.observed.items.is_err();
         let mut told = false;
         for (id, has_pod) in ids {
             if self.is_full() {
                 return;
             }
-            // What has no pod yet waits for the same, all of them, unless the server has refused them.
-            if has_pod || !told || self.observed.refusal.is_some() {
+            // What has no pod yet waits for the same, all of them, and no longer than it takes, unless something is wrong.
+            if has_pod || !told || may_fail {
                 self.weigh(id);
                 told |= !has_pod;
             }
@@ -40,7 +41,9 @@ impl Work<'_> {
         if pod.is_some_and(PodFacts::ended) {
             return; // it waits to be heard
         }
+        let missing = if pod.is_none() { self.waits_for_items() } else { None };
         let waiting = match pod {
+            None if let Some(missing) = missing => missing,
             Some(pod) => waiting::of(pod, &self.observed.job.spec.image, self.settings),
             None => match self.wait_without_pod(id) {
                 Some(waiting) => waiting,

@@ -40,6 +40,7 @@ impl Proc<'_> {
     pub(crate) fn ad(&self, usage: Option<&duj_protocol::Usage>) -> ClassAd {
         let subject = Subject {
             job: self.job,
+            total: self.total,
             cluster_id: self.cluster_id,
             proc: self.id,
             record: self.record,

@@ -1,6 +1,6 @@
 //! What runs in container `job`: the starter's arguments and the user's command behind them.
 //!
-//! Invariant: the user's words reach the command as they stand but for what they say of this proc.
+//! Invariant: the words of the job, as this proc has them, reach the command as they stand.
 
 use super::{Attempt, Requests, TMP, VAR_TMP, environment, files, max_vacate_time, unexpanded};
 use crate::{
@@ -39,9 +39,9 @@ pub(crate) fn asks_for_image(job: &DockerUniverseJob, delivery: Delivery) -> boo
 }
 
 /// The user's command, without what only the pod's own `prepare` knows.
-fn command(job: &DockerUniverseJob, attempt: Attempt) -> Vec<String> {
+fn command(job: &DockerUniverseJob) -> Vec<String> {
     let spec = &job.spec;
-    let own = spec.executable.iter().chain(&spec.arguments).map(|word| attempt.text(word));
+    let own = spec.executable.iter().chain(&spec.arguments).map(|word| unexpanded(word));
     let Some(image) = known_image(job) else { return own.collect() };
     let own: Vec<String> = own.collect();
     let of_image = |words: &[String]| words.iter().map(|word| unexpanded(word)).collect();
@@ -58,7 +58,7 @@ pub(super) fn of(
     attempt: Attempt,
 ) -> (Option<Vec<String>>, Option<Vec<String>>) {
     if attempt.delivery == Delivery::None {
-        let own = command(job, attempt);
+        let own = command(job);
         return (None, (!own.is_empty()).then_some(own));
     }
     let arguments = starter_arguments(job, settings, requests, attempt);
@@ -108,7 +108,7 @@ fn starter_arguments(
     ];
     for (name, file) in streams {
         if let Some(file) = file {
-            flag(name, attempt.text(file));
+            flag(name, unexpanded(file));
         }
     }
     if let Some(code) = spec.files.checkpoint_exit_code {
@@ -128,6 +128,6 @@ fn starter_arguments(
         arguments.push(flags::TELL_LEFT.into());
     }
     arguments.push("--".into());
-    arguments.extend(command(job, attempt));
+    arguments.extend(command(job));
     arguments
 }

@@ -21,8 +21,7 @@ pub(super) fn of(
     attempt: Attempt,
     pod: &str,
 ) -> Vec<EnvVar> {
-    let mut variables: Vec<EnvVar> =
-        spec.environment.iter().map(|variable| user_variable(variable, attempt)).collect();
+    let mut variables: Vec<EnvVar> = spec.environment.iter().map(user_variable).collect();
     variables.extend([
         field(NODE, "spec.nodeName"),
         plain("_CONDOR_SLOT", &format!("{pod}@$({NODE})")),
@@ -69,7 +68,7 @@ fn field(name: &str, path: &str) -> EnvVar {
     EnvVar { name: name.into(), value: None, value_from: Some(source) }
 }
 
-fn user_variable(variable: &duj_api::job::EnvironmentVariable, attempt: Attempt) -> EnvVar {
+fn user_variable(variable: &duj_api::job::EnvironmentVariable) -> EnvVar {
     let value_from = variable.value_from.as_ref().map(|from| EnvVarSource {
         config_map_key_ref: from.config_map_key_ref.as_ref().map(|key| ConfigMapKeySelector {
             name: key.name.clone(),
@@ -85,7 +84,7 @@ fn user_variable(variable: &duj_api::job::EnvironmentVariable, attempt: Attempt)
     });
     EnvVar {
         name: variable.name.clone(),
-        value: variable.value.as_deref().map(|value| attempt.text(value)),
+        value: variable.value.as_deref().map(unexpanded),
         value_from,
     }
 }

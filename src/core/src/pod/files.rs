@@ -107,7 +107,7 @@ struct Plans<'a> {
 
 impl Plans<'_> {
     fn input(&mut self, input: &TransferInput) -> Option<protocol::Input> {
-        let name = input.name.as_deref().map(|name| self.text(name));
+        let name = input.name.clone();
         let keyed = |kind: &str, name: &str, key: Option<&str>| match key {
             Some(key) => format!("key '{key}' of {kind} '{name}'"),
             None => format!("{kind} '{name}'"),
@@ -185,8 +185,8 @@ impl Plans<'_> {
             inputs: files.transfer_input.iter().filter_map(|input| self.input(input)).collect(),
             preserve_relative_paths: files.preserve_relative_paths,
             max_input_bytes: files.max_transfer_input_mb.and_then(bytes),
-            executable: brought.map(|name| self.text(name)),
-            stdin: stdin.map(|name| self.text(name)),
+            executable: brought.map(str::to_owned),
+            stdin: stdin.map(str::to_owned),
             disk_limit: requests.disk_bytes.and_then(|bytes| u64::try_from(bytes).ok()),
             patience: self.settings.transfer_patience.unsigned_abs(),
         }
@@ -194,7 +194,7 @@ impl Plans<'_> {
 
     fn remap(&mut self, remap: &OutputRemap) -> Option<(String, protocol::Remap)> {
         let to = if let Some(name) = &remap.to {
-            protocol::Remap::Name(self.text(name))
+            protocol::Remap::Name(name.clone())
         } else if let Some(claim) = &remap.persistent_volume_claim {
             protocol::Remap::Place(self.claim(claim, false))
         } else {
@@ -202,7 +202,7 @@ impl Plans<'_> {
             let place = self.url(url, remap.headers_from.as_ref(), remap.s3.as_ref());
             protocol::Remap::Place(place)
         };
-        Some((self.text(&remap.name), to))
+        Some((remap.name.clone(), to))
     }
 
     fn send(&mut self) -> protocol::SendPlan {
@@ -213,20 +213,15 @@ impl Plans<'_> {
             ..mount(names::VOLUME_CONTROL, names::CONTROL_MOUNT)
         };
         self.mounts.insert(control.name.clone(), control);
-        let texts = |list: &Vec<String>| list.iter().map(|text| self.text(text)).collect();
-        let (sent, saved) = (
-            files.transfer_output.as_ref().map(texts),
-            files.transfer_checkpoint.as_ref().map(texts),
-        );
         let destination = files.output_destination.clone();
         protocol::SendPlan {
             scratch: names::SCRATCH.into(),
             handshake: names::HANDSHAKE.into(),
             control: names::CONTROL_MOUNT.into(),
             attempt: self.attempt.number,
-            output: files.output.as_deref().map(|name| self.text(name)),
-            error: files.error.as_deref().map(|name| self.text(name)),
-            files: sent,
+            output: files.output.clone(),
+            error: files.error.clone(),
+            files: files.transfer_output.clone(),
             destination: destination.and_then(|place| self.place(&place, false)),
             remaps: files
                 .transfer_output_remaps
@@ -242,7 +237,7 @@ impl Plans<'_> {
             success_exit_code: job.spec.policy.success_exit_code.unwrap_or(0),
             max_output_bytes: files.max_transfer_output_mb.and_then(bytes),
             checkpoint: self.checkpoint(),
-            checkpoint_files: saved,
+            checkpoint_files: files.transfer_checkpoint.clone(),
             patience: self.settings.transfer_patience.unsigned_abs(),
             retention: files
                 .transfer_retention

@@ -24,6 +24,11 @@ fn job() -> DockerUniverseJob {
 const FIRST: Attempt =
     Attempt { cluster_id: 7, proc: 0, number: 0, starts: 0, delivery: Delivery::ImageVolume };
 
+/// The pod of a job without items.
+fn pod_for(job: &DockerUniverseJob, settings: &Settings, attempt: Attempt) -> Result<Pod, String> {
+    super::pod_for(job, &Items::read(None, None).unwrap(), settings, attempt)
+}
+
 fn container(pod: &Pod) -> &Container {
     &pod.spec.as_ref().unwrap().containers[0]
 }

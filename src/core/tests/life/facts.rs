@@ -186,6 +186,7 @@ proptest! {
             pods.into_iter().filter_map(|pod| serde_json::from_value::<Pod>(pod).ok()).filter_map(|pod| PodFacts::read(&pod)).map(Arc::new).collect();
         let spec = json!({ "image": "busybox", "executable": "sh", "hold": hold, "requestDisk": "1Mi" });
         let mut observed = Observed {
+            items: Ok(stage::no_items()),
             job: stage::job(spec),
             pages: Vec::new(),
             pods,

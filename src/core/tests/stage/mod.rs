@@ -17,10 +17,12 @@ use duj_api::{
     status::{ProcRecord, ProcStatus},
 };
 use duj_core::{
+    queue::Items,
     records::Records,
     userlog::{self, Body, Event, Expect, Fault as LogFault},
 };
 use jiff::Timestamp;
+use std::sync::Arc;
 
 /// UID of the job on stage.
 pub(crate) const JOB_UID: &str = "0a1b2c3d-1111-2222-3333-444455556666";
@@ -42,6 +44,11 @@ pub(crate) fn job(spec: serde_json::Value) -> DockerUniverseJob {
         "apiVersion": "dockeruniverse.io/v1alpha1", "kind": "DockerUniverseJob", "metadata": metadata, "spec": spec,
     });
     serde_json::from_value(object).unwrap()
+}
+
+/// The items of a job that has none.
+pub(crate) fn no_items() -> Arc<Items> {
+    Arc::new(Items::read(None, None).unwrap())
 }
 
 /// The record of proc 0.

@@ -9,6 +9,7 @@ use duj_core::{
     facts::PodFacts,
     observed::{Decision, Effect, Observed, Refusal, RefusalKind, Room},
     patch,
+    queue::Items,
     settings::Settings,
     spill::Page,
 };
@@ -34,6 +35,8 @@ pub(crate) struct Operator {
     pub(crate) job: Option<DockerUniverseJob>,
     pub(crate) pods: BTreeMap<String, Pod>,
     pub(crate) commands: BTreeMap<String, DockerUniverseCommand>,
+    /// What was kept of the text of the job's items.
+    kept: Option<String>,
     refusal: Option<Refusal>,
     uncommitted_since: Option<Timestamp>,
     policies_due: Option<Timestamp>,
@@ -79,8 +82,10 @@ impl Operator {
 
     /// All facts about the job, as far as they are known.
     pub(crate) fn observed(&self, now: Timestamp) -> Option<Observed> {
+        let job = self.job.clone()?;
         Some(Observed {
-            job: self.job.clone()?,
+            items: self.items(&job),
+            job,
             pods: self
                 .pods
                 .values()
@@ -104,6 +109,29 @@ impl Operator {
         })
     }
 
+    /// What can be read of the items is kept before anything is decided.
+    fn keep_items(&mut self, server: &mut Server) {
+        let queue = self.job.as_ref().and_then(|job| job.spec.queue.as_ref());
+        let items = queue.and_then(|queue| queue.items.as_ref());
+        let of_key = items.is_some_and(|items| items.config_map_key_ref.is_some());
+        if of_key && server.kept.is_none() && Items::read(queue, server.list.as_deref()).is_ok() {
+            server.kept.clone_from(&server.list);
+        }
+        self.kept.clone_from(&server.kept);
+    }
+
+    /// The items, as far as they are kept.
+    fn items(&self, job: &DockerUniverseJob) -> Result<Arc<Items>, String> {
+        let queue = job.spec.queue.as_ref();
+        let items = queue.and_then(|queue| queue.items.as_ref());
+        match items.and_then(|items| items.config_map_key_ref.as_ref()) {
+            Some(source) if self.kept.is_none() => {
+                Err(format!("the ConfigMap '{}' does not exist", source.name))
+            }
+            _ => Items::read(queue, self.kept.as_deref()).map(Arc::new),
+        }
+    }
+
     fn hear(&self, pod: PodFacts) -> PodFacts {
         PodFacts { heard: self.heard.get(&pod.name).cloned(), ..pod }
     }
@@ -116,6 +144,7 @@ impl Operator {
         fault: &mut dyn FnMut() -> Fault,
     ) -> Result<Option<Decision>, Interrupted> {
         self.deeds.clear();
+        self.keep_items(server);
         let Some(observed) = self.observed(now) else {
             self.release_orphans(server);
             return Ok(None);

@@ -23,6 +23,10 @@ pub(crate) struct Server {
     /// Pages of records, by name.
     pub(crate) records: BTreeMap<String, Arc<Page>>,
     pub(crate) commands: BTreeMap<String, DockerUniverseCommand>,
+    /// The text of the `ConfigMap` that its items come from.
+    pub(crate) list: Option<String>,
+    /// What was kept of it.
+    pub(crate) kept: Option<String>,
     /// Pages of the log: the parts that each holds.
     pub(crate) pages: BTreeMap<i64, Vec<String>>,
     /// The last line of the log of each pod's container `transfer`.
@@ -49,6 +53,8 @@ impl Server {
             pods: BTreeMap::new(),
             records: BTreeMap::new(),
             commands: BTreeMap::new(),
+            list: None,
+            kept: None,
             pages: BTreeMap::new(),
             said: BTreeMap::new(),
             refuses: None,

@@ -268,7 +268,7 @@ mod tests {
         for job in &jobs {
             let spec: DockerUniverseJobSpec =
                 serde_json::from_value(job.manifest["spec"].clone()).unwrap();
-            assert_eq!(spec.total_procs(), job.procs, "{}", job.name);
+            assert_eq!(spec.steps(), job.procs, "{}", job.name);
         }
         assert_eq!(jobs.iter().map(|job| &job.name).collect::<BTreeSet<_>>().len(), 40);
     }

@@ -22,7 +22,7 @@ impl History {
         let (Some(uid), Some(status)) = (&job.metadata.uid, &job.status) else { return };
         let name = job.metadata.name.clone().unwrap_or_default();
         if let Some(before) = self.last.get(uid) {
-            for problem in breaches(before, status, job.spec.total_procs()) {
+            for problem in breaches(before, status, job.spec.steps()) {
                 self.problems.push((name.clone(), problem));
             }
         }

@@ -3,7 +3,7 @@
 //! Invariant: a volume is there once for what it holds, and is mounted only in the container whose plan names it.
 
 use super::Plans;
-use crate::{macros, pod::volumes::mount};
+use crate::pod::volumes::mount;
 use duj_api::{
     files::{ClaimPath, Place, S3Service},
     job::LocalReference,
@@ -15,11 +15,6 @@ use k8s_openapi::api::core::v1::{
 };
 
 impl Plans<'_> {
-    /// A user's text with what it says of this proc.
-    pub(super) fn text(&self, text: &str) -> String {
-        macros::expand(text, self.attempt.cluster_id, self.attempt.proc)
-    }
-
     /// Adds a volume, once for what it holds, and mounts it in the container that is being made; where.
     pub(super) fn mounted(
         &mut self,
@@ -69,7 +64,7 @@ impl Plans<'_> {
             ..volume
         });
         let what = format!("PersistentVolumeClaim '{}'", claim.claim_name);
-        protocol::Place::Volume { root, path: self.text(&claim.path), what }
+        protocol::Place::Volume { root, path: claim.path.clone(), what }
     }
 
     pub(super) fn url(
@@ -86,7 +81,7 @@ impl Plans<'_> {
             credentials: self.credentials(service.credentials.as_ref()),
         });
         let headers = self.credentials(headers);
-        protocol::Place::Url { url: self.text(url), headers, s3 }
+        protocol::Place::Url { url: url.to_owned(), headers, s3 }
     }
 
     pub(super) fn place(&mut self, place: &Place, read_only: bool) -> Option<protocol::Place> {
