@@ -9,7 +9,10 @@ use duj_core::{
     quantity::Amount,
     settings::{Delivery, Limits, Settings},
 };
-use std::net::SocketAddr;
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    net::SocketAddr,
+};
 
 /// The operator of docker universe jobs.
 #[derive(Debug, Parser)]
@@ -121,9 +124,13 @@ pub struct RunArguments {
     /// The operator's own namespace
     #[arg(long, env = "POD_NAMESPACE", default_value = "docker-universe")]
     pub own_namespace: String,
-    /// The operator's own name, for Events
-    #[arg(long, env = "POD_NAME", default_value = "docker-universe")]
-    pub own_name: String,
+    /// Lease in the operator's own namespace: of all operators that name it, one leads
+    #[arg(long, default_value = "docker-universe-operator")]
+    pub lease: String,
+    /// The operator's own name, for the Lease and for Events, which no two processes have at the same time; made up where
+    /// this is absent
+    #[arg(long, env = "POD_NAME")]
+    own_name: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -179,6 +186,17 @@ impl Arguments {
 }
 
 impl RunArguments {
+    /// The operator's own name. In a pod it is the pod's: a container that is started again there follows the one before it, and
+    /// need not wait for that one's lease.
+    pub fn identity(&self) -> String {
+        let made_up = || {
+            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+            let number = RandomState::new().build_hasher().finish();
+            format!("{}-{}-{number:016x}", host.trim(), std::process::id())
+        };
+        self.own_name.clone().unwrap_or_else(made_up)
+    }
+
     /// What the arguments mean on a server of version 1.`server_minor`.
     pub fn settings(&self, server_minor: u32) -> Settings {
         let delivery = match self.starter_delivery {

@@ -4,6 +4,8 @@
 //! of its own making, in which hours pass at once.
 
 use jiff::{SignedDuration, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// A clock that tells the time of day.
@@ -34,6 +36,17 @@ impl Clock {
         let passed = SignedDuration::try_from(origin.instant.elapsed()).unwrap_or_default();
         origin.day.saturating_add(passed).unwrap_or(Timestamp::MAX)
     }
+
+    /// Time since the machine started, for measuring how long something takes: nobody can set it, and it goes on while the
+    /// process is stopped and while the machine is suspended (`CLOCK_BOOTTIME`).
+    pub fn uptime(&self) -> Duration {
+        let Some(origin) = self.0 else {
+            let time = clock_gettime(ClockId::Boottime);
+            let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+            return Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default());
+        };
+        origin.instant.elapsed()
+    }
 }
 
 #[cfg(test)]
@@ -47,6 +60,7 @@ mod tests {
         let clock = Clock::of_runtime(day);
         tokio::time::sleep(Duration::from_hours(5)).await;
         assert_eq!(clock.now(), "2026-03-01T17:00:00Z".parse().unwrap());
+        assert_eq!(clock.uptime(), Duration::from_hours(5));
     }
 
     #[test]
@@ -54,5 +68,7 @@ mod tests {
         let before = Timestamp::now();
         let told = Clock::system().now();
         assert!(before <= told && told <= Timestamp::now(), "{told}");
+        let up = Clock::system().uptime();
+        assert!(Duration::ZERO < up && up <= Clock::system().uptime(), "{up:?}");
     }
 }

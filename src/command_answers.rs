@@ -37,6 +37,14 @@ pub async fn look_after(
     let (mut sweep, mut again) = (interval(SWEEP), interval(LOOK_AGAIN));
     again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        if !context.claim.is_current() {
+            // Who leads first looks at all places; what is told until then need not be kept.
+            tokio::select! {
+                place = places.recv() => if place.is_none() { return },
+                () = context.claim.wait() => sweep.reset_immediately(),
+            }
+            continue;
+        }
         let round = tokio::select! {
             place = places.recv() => match place {
                 Some(place) => vec![place],
@@ -57,6 +65,7 @@ pub async fn look_after(
                     Ok(Progress::UnderWay) => {
                         under_way.insert(place.clone());
                     }
+                    Err(error) if error.is_not_leading() => {}
                     Err(error) => {
                         let command = format!("{}/{}", place.namespace, command.name_any());
                         tracing::warn!(command, "{error}");

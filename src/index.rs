@@ -108,12 +108,24 @@ struct Known {
 #[derive(Debug)]
 pub struct Index {
     state: Mutex<State>,
-    ready: watch::Sender<(bool, bool)>,
+    ready: watch::Sender<Ready>,
+}
+
+/// Which watches have told all there was when they began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Ready {
+    jobs: bool,
+    pods: bool,
+    commands: bool,
+}
+
+impl Ready {
+    const ALL: Self = Self { jobs: true, pods: true, commands: true };
 }
 
 impl Default for Index {
     fn default() -> Self {
-        Self { state: Mutex::default(), ready: watch::Sender::new((false, false)) }
+        Self { state: Mutex::default(), ready: watch::Sender::new(Ready::default()) }
     }
 }
 
@@ -123,16 +135,21 @@ impl Index {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until both watches have told all there was when they began.
+    /// Waits until all watches have told all there was when they began.
     pub async fn wait_until_ready(&self) {
         let mut ready = self.ready.subscribe();
         // The sender lives as long as `self`.
-        let _ = ready.wait_for(|(pods, commands)| *pods && *commands).await;
+        let _ = ready.wait_for(|ready| *ready == Ready::ALL).await;
     }
 
-    /// Whether both watches have told all there was when they began.
+    /// Whether all watches have told all there was when they began.
     pub fn is_ready(&self) -> bool {
-        *self.ready.borrow() == (true, true)
+        *self.ready.borrow() == Ready::ALL
+    }
+
+    /// The watch of jobs, which are kept elsewhere, has told all there was.
+    pub fn jobs_are_known(&self) {
+        self.ready.send_modify(|ready| ready.jobs = true);
     }
 
     /// A pod watch's event; the jobs that it concerns.
@@ -148,7 +165,7 @@ impl Index {
             watcher::Event::Delete(pod) => self.lose_pod(&pod).into_iter().collect(),
             watcher::Event::InitDone => {
                 let gone = self.forget_unlisted_pods();
-                self.ready.send_modify(|ready| ready.0 = true);
+                self.ready.send_modify(|ready| ready.pods = true);
                 gone
             }
         }
@@ -249,7 +266,7 @@ impl Index {
                     !commands.is_empty()
                 });
                 drop(state);
-                self.ready.send_modify(|ready| ready.1 = true);
+                self.ready.send_modify(|ready| ready.commands = true);
                 Vec::new()
             }
         }

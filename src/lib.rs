@@ -3,7 +3,8 @@
 //! A job's way through it: [`watch`] keeps [`index`] up to date and wakes [`reconcile`], which asks [`observe`] for the facts,
 //! `duj_core::decide` for the decision, and [`perform`] to carry it out. Nothing but `perform` writes to jobs, commands and
 //! pods. Beside them: [`cluster_ids`] hands out `ClusterId`s, [`orphans`] lets go of pods whose job is gone,
-//! [`record`] tells people by Kubernetes Events, [`admin`] serves probes and metrics.
+//! [`record`] tells people by Kubernetes Events, [`admin`] serves probes and metrics, and [`leadership`] sees to it that of
+//! several operators one writes.
 
 pub mod admin;
 pub mod args;
@@ -14,6 +15,7 @@ pub mod constraint;
 pub mod hearing;
 pub mod index;
 pub mod items;
+pub mod leadership;
 pub mod memory;
 pub mod metrics;
 pub mod observe;

@@ -5,6 +5,7 @@ use prometheus_client::{
     metrics::{
         counter::Counter,
         family::Family,
+        gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
     registry::Registry,
@@ -45,6 +46,8 @@ pub struct Metrics {
     reconciliations: Histogram,
     failures: Counter,
     dropped_events: Counter,
+    leading: Gauge,
+    leadership_changes: Counter,
 }
 
 impl Default for Metrics {
@@ -70,7 +73,23 @@ impl Default for Metrics {
             "Kubernetes Events that did not fit into the queue",
             dropped_events.clone(),
         );
-        Self { registry, writes, reconciliations, failures, dropped_events }
+        let leading = Gauge::default();
+        registry.register("leading", "1 while this operator leads, else 0", leading.clone());
+        let leadership_changes = Counter::default();
+        registry.register(
+            "leadership_changes",
+            "How often this operator began or ceased to lead",
+            leadership_changes.clone(),
+        );
+        Self {
+            registry,
+            writes,
+            reconciliations,
+            failures,
+            dropped_events,
+            leading,
+            leadership_changes,
+        }
     }
 }
 
@@ -93,6 +112,13 @@ impl Metrics {
     /// A Kubernetes Event was not written.
     pub fn dropped_event(&self) {
         self.dropped_events.inc();
+    }
+
+    /// Whether this operator leads.
+    pub fn leads(&self, leads: bool) {
+        if self.leading.set(i64::from(leads)) != i64::from(leads) {
+            self.leadership_changes.inc();
+        }
     }
 
     /// All of it in the text format of Prometheus.

@@ -61,7 +61,7 @@ pub async fn observe(
         refusal,
         uncommitted_since,
         policies_due,
-        leading_since: context.leading_since(),
+        leading_since: context.claim.since(),
         room,
         now,
     })
@@ -82,7 +82,7 @@ pub fn known(context: &Context, cached: Arc<DockerUniverseJob>) -> Observed {
         refusal: None,
         uncommitted_since: None,
         policies_due: None,
-        leading_since: context.leading_since(),
+        leading_since: context.claim.since(),
         room: Room::default(),
         now: context.clock.now(),
     }

@@ -24,6 +24,14 @@ pub async fn release(
     context.index.wait_until_ready().await;
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
+        if !context.claim.is_current() {
+            // Who leads first looks at all owners; what is told until then need not be kept.
+            tokio::select! {
+                suspect = suspects.recv() => if suspect.is_none() { return },
+                () = context.claim.wait() => sweep.reset_immediately(),
+            }
+            continue;
+        }
         let round: HashMap<String, JobKey> = tokio::select! {
             suspect = suspects.recv() => match suspect {
                 Some(suspect) => HashMap::from([suspect]),
@@ -57,6 +65,7 @@ async fn release_pods_of(context: &Context, uid: &str, key: &JobKey) {
         match perform::release_pod(context, &key.namespace, &pod.name, &pod.uid).await {
             // A pod without its label may be gone by that, and no watch would tell.
             Ok(()) => context.index.forget_pod(uid, &pod.name),
+            Err(error) if error.is_not_leading() => return,
             Err(error) => {
                 tracing::warn!(pod = format!("{}/{}", key.namespace, pod.name), "{error}");
             }

@@ -9,7 +9,7 @@ mod error;
 pub use creation::{find_pod, find_pods};
 pub use error::Error;
 
-use crate::{metrics::Verb, records_pages, run::Context, userlog_pages};
+use crate::{leadership::gate, metrics::Verb, records_pages, run::Context, userlog_pages};
 use duj_api::{
     DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, DockerUniverseJobStatus,
     names,
@@ -25,11 +25,14 @@ use kube::{
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-/// The longest that one call may take.
+/// The longest that one call may take; the gate gives writes less.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Pods of one job that are written at the same time; others of all jobs have their share of the client's bound.
@@ -51,6 +54,8 @@ pub async fn call<T>(
 ) -> Result<T, Error> {
     match tokio::time::timeout(DEADLINE, request).await {
         Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) if gate::is_not_leading(&source) => Err(Error::NotLeading(attempt)),
+        Ok(Err(source)) if gate::is_given_up(&source) => Err(Error::NoAnswer(attempt)),
         Ok(Err(source)) => Err(Error::Api { attempt, source: Box::new(source) }),
         Err(_) => Err(Error::NoAnswer(attempt)),
     }
@@ -318,14 +323,24 @@ pub async fn forget(
     gone(call("delete a command", commands.delete(name, &only(uid))).await.map(|_| ()))
 }
 
+/// Deletes a job as it is known, and no other version: somebody may have given it more time meanwhile.
 async fn delete_job(context: &Context, job: &DockerUniverseJob) -> Result<(), Error> {
     let jobs: Api<DockerUniverseJob> = Api::namespaced(context.client.clone(), &namespace(job));
+    let uid = job.uid().unwrap_or_default();
+    let known = context.memory.newest(Arc::new(job.clone()));
     let parameters = DeleteParams {
         propagation_policy: Some(PropagationPolicy::Background),
-        ..only(&job.uid().unwrap_or_default())
+        preconditions: Some(Preconditions {
+            uid: Some(uid),
+            resource_version: known.resource_version(),
+        }),
+        ..DeleteParams::default()
     };
     context.metrics.wrote(Verb::DeleteJob);
-    gone(call("delete the job", jobs.delete(&job.name_any(), &parameters)).await.map(|_| ()))
+    match call("delete the job", jobs.delete(&job.name_any(), &parameters)).await {
+        Err(error) if error.is_not_found() => Ok(()),
+        deleted => deleted.map(|_| ()),
+    }
 }
 
 /// Gone, or another object of that name: what was wanted is so.

@@ -41,6 +41,11 @@ pub async fn reconcile(
     context: Arc<Context>,
 ) -> Result<Action, Error> {
     context.index.wait_until_ready().await;
+    if !context.claim.is_current() {
+        context.claim.wait().await;
+        // What was read of the job before may be hours old.
+        return Ok(Action::requeue(Duration::ZERO));
+    }
     let uid = job.uid().unwrap_or_default();
     if let Some(rest) = context.memory.of(&uid, JobMemory::rest) {
         return Ok(Action::requeue(rest));
@@ -78,6 +83,10 @@ pub async fn reconcile(
 
 /// What to do about an error: log it, and try again later and later.
 pub fn retry(job: &DockerUniverseJob, error: &Error, context: &Context) -> Action {
+    if error.is_not_leading() {
+        // It waits there until this operator leads again.
+        return Action::requeue(Duration::from_millis(200));
+    }
     context.metrics.failed();
     if error.is_conflict() {
         // Our cache was older than the server; the watch brings the newer job in a moment.

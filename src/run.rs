@@ -9,6 +9,7 @@ use crate::{
     cluster_ids::ClusterIds,
     command_answers, hearing,
     index::{Index, JobKey},
+    leadership::{self, Candidate, Claim, election},
     memory::Memory,
     metrics::Metrics,
     orphans, perform,
@@ -21,13 +22,12 @@ use crate::{
 use anyhow::{Context as _, bail};
 use duj_core::settings::Settings;
 use futures::StreamExt;
-use jiff::Timestamp;
 use kube::{
     Client, Config,
     client::ClientBuilder,
     runtime::{controller, controller::Controller, reflector},
 };
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::{signal::unix, sync::mpsc, task::JoinSet};
 use tower::limit::ConcurrencyLimitLayer;
 
@@ -39,17 +39,19 @@ const IN_FLIGHT: usize = 64;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+/// An operator that is told to end is gone after this time, whatever the API server does.
+const END: Duration = Duration::from_millis(1800);
 
 /// What the parts of the operator share.
 pub struct Context {
-    /// The client. It does not retry by itself: a repeated write is a decision.
+    /// The client. It does not retry by itself: a repeated write is a decision. It writes only while this operator leads.
     pub client: Client,
+    /// Whether this operator leads.
+    pub claim: Claim,
     /// The namespace that is watched, or all.
     pub namespace: Option<String>,
     /// The time of day.
     pub clock: Clock,
-    /// When it began to serve.
-    started: Timestamp,
     /// The installation's settings.
     pub settings: Settings,
     /// Pods and commands by job.
@@ -70,15 +72,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
 }
 
-impl Context {
-    /// Since when this operator alone decides.
-    pub const fn leading_since(&self) -> Timestamp {
-        self.started
-    }
-}
-
 /// Which operator this is, and what it serves.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Installation {
     /// The namespace that is watched, or all.
     pub namespace: Option<String>,
@@ -90,61 +85,95 @@ pub struct Installation {
     pub clock: Clock,
     /// The installation's settings.
     pub settings: Settings,
+    /// How it stands for election; without, it leads whoever else does.
+    pub candidate: Option<Candidate>,
 }
 
 /// Runs the operator until it is told to end.
 pub async fn run(arguments: args::Arguments) -> anyhow::Result<()> {
-    let mut terminate =
-        unix::signal(unix::SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt =
-        unix::signal(unix::SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    // What is in flight may stop anywhere: every write is one that a crash may follow.
+    let mut told = pin!(told_to_end()?);
+    let (context, mut tasks) = tokio::select! {
+        () = &mut told => return Ok(()),
+        started = start(arguments) => started?,
+    };
     tokio::select! {
-        _ = terminate.recv() => tracing::info!("told to end by SIGTERM"),
-        _ = interrupt.recv() => tracing::info!("told to end by SIGINT"),
-        ended = serve(arguments) => return ended,
+        () = &mut told => {}
+        ended = tasks.join_next() => return match ended {
+            Some(Ok(Err(error))) => Err(error),
+            Some(Err(error)) => bail!("a task of the operator broke: {error}"),
+            Some(Ok(Ok(()))) | None => bail!("a task of the operator ended by itself"),
+        },
+    }
+    // What is in flight may stop anywhere: every write is one that a crash may follow. But the next operator begins sooner
+    // where it knows that this one has ended.
+    context.claim.resign();
+    if tokio::time::timeout(END, context.claim.ended()).await.is_err() {
+        tracing::warn!("the lease was not given back in time: it runs out by itself");
     }
     Ok(())
 }
 
-async fn serve(arguments: args::Arguments) -> anyhow::Result<()> {
+/// Waits for SIGTERM or SIGINT.
+fn told_to_end() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate =
+        unix::signal(unix::SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt =
+        unix::signal(unix::SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("told to end by SIGTERM"),
+            _ = interrupt.recv() => tracing::info!("told to end by SIGINT"),
+        }
+    })
+}
+
+async fn start(
+    arguments: args::Arguments,
+) -> anyhow::Result<(Arc<Context>, JoinSet<anyhow::Result<()>>)> {
     let arguments = arguments.into_run();
     let client = client().await?;
     let minor = server_minor(&client).await?;
     let settings = arguments.settings(minor);
     tracing::info!(delivery = ?settings.delivery, image = settings.image, "serving jobs on Kubernetes 1.{minor}");
+    let candidate = Candidate {
+        client: self::client().await?,
+        namespace: arguments.own_namespace.clone(),
+        lease: arguments.lease.clone(),
+        identity: arguments.identity(),
+    };
     let installation = Installation {
         namespace: arguments.namespace,
         own_namespace: arguments.own_namespace,
-        own_name: arguments.own_name,
+        own_name: candidate.identity.clone(),
         clock: Clock::system(),
         settings,
+        candidate: Some(candidate),
     };
     let (context, mut tasks) = operate(client, installation);
-    tasks.spawn(admin::serve(arguments.listen, context));
-    match tasks.join_next().await {
-        Some(Ok(Err(error))) => Err(error),
-        Some(Err(error)) => bail!("a task of the operator broke: {error}"),
-        Some(Ok(Ok(()))) | None => bail!("a task of the operator ended by itself"),
-    }
+    tasks.spawn(admin::serve(arguments.listen, context.clone()));
+    Ok((context, tasks))
 }
 
-/// Starts to serve jobs. The tasks run until they are aborted; none of them ends by itself.
+/// Starts to serve jobs. The tasks run until they are aborted; none of them ends by itself, but the election, where the lease
+/// goes to somebody else.
 pub fn operate(
     client: Client,
     installation: Installation,
 ) -> (Arc<Context>, JoinSet<anyhow::Result<()>>) {
-    let Installation { namespace, own_namespace, own_name, clock, settings } = installation;
+    let Installation { namespace, own_namespace, own_name, clock, settings, candidate } =
+        installation;
     let metrics = Arc::new(Metrics::default());
     let index = Arc::new(Index::default());
     let (wake, woken) = mpsc::unbounded_channel();
+    let claim = if candidate.is_some() { Claim::none(clock) } else { Claim::undisputed(clock) };
+    let client = leadership::gated(client, claim.clone());
     let (recorder, write_events) = Recorder::new(client.clone(), own_name, clock, metrics.clone());
     let context = Arc::new(Context {
         cluster_ids: ClusterIds::new(client.clone(), &own_namespace),
         client,
+        claim,
         namespace,
         clock,
-        started: clock.now(),
         places: Places::new(settings.limits.clone(), index.clone(), wake),
         settings,
         index,
@@ -157,7 +186,17 @@ pub fn operate(
     let mut tasks = JoinSet::new();
     tasks.spawn(ended(write_events));
     spawn_reconciler(&mut tasks, &context, woken);
+    if let Some(candidate) = candidate {
+        tasks.spawn(stand(context.clone(), candidate));
+    }
     (context, tasks)
+}
+
+/// Stands for election once the caches are warm: who leads decides from facts.
+async fn stand(context: Arc<Context>, candidate: Candidate) -> anyhow::Result<()> {
+    let warm = context.index.wait_until_ready();
+    let (claim, metrics) = (context.claim.clone(), context.metrics.clone());
+    election::stand(candidate, claim, context.clock, metrics, warm).await
 }
 
 fn spawn_reconciler(

@@ -43,6 +43,9 @@ pub fn jobs(
         .reflect(writer)
         .inspect(log_errors("jobs"))
         .inspect(move |event| {
+            if matches!(event, Ok(watcher::Event::InitDone)) {
+                context.index.jobs_are_known();
+            }
             let (watcher::Event::Apply(job)
             | watcher::Event::InitApply(job)
             | watcher::Event::Delete(job)) = (match event {

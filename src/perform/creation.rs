@@ -57,6 +57,7 @@ pub(super) async fn create_pod(
             adopt(context, &uid, &made);
             Ok(Made::Done)
         }
+        Err(error) if error.is_not_leading() => Err(error),
         Err(error) => {
             let answer = error.status().cloned();
             if answer.as_ref().is_none_or(|status| status.code >= 500) {

@@ -1,6 +1,7 @@
 //! How a call to the API server fails.
 //!
-//! Invariant: an error says what was tried and what the server answered. Not one of them says that nothing happened.
+//! Invariant: an error says what was tried and what the server answered. None but [`Error::NotLeading`] says that nothing
+//! happened.
 
 use kube::core::Status;
 use thiserror::Error;
@@ -17,8 +18,11 @@ pub enum Error {
         source: Box<kube::Error>,
     },
     /// The API server did not answer in time.
-    #[error("cannot {0}: no answer from the API server in 10 s")]
+    #[error("cannot {0}: no answer from the API server in time")]
     NoAnswer(&'static str),
+    /// This operator does not lead. Nothing was sent.
+    #[error("cannot {0}: this operator does not lead")]
+    NotLeading(&'static str),
     /// The job changed after the decision's facts were read.
     #[error("cannot create the job's pod: the job has changed meanwhile")]
     Outdated,
@@ -56,6 +60,11 @@ impl Error {
         matches!(self, Self::Outdated) || self.status().is_some_and(Status::is_conflict)
     }
 
+    /// Another operator leads, or none: it is no failure, and nothing happened.
+    pub fn is_not_leading(&self) -> bool {
+        matches!(self, Self::NotLeading(_))
+    }
+
     /// The object is there already.
     pub fn is_already_exists(&self) -> bool {
         self.status().is_some_and(Status::is_already_exists)
@@ -68,6 +77,7 @@ impl Error {
                 _ => None,
             },
             Self::NoAnswer(_)
+            | Self::NotLeading(_)
             | Self::Outdated
             | Self::ClusterIds(_)
             | Self::ForeignPage(_)
@@ -120,5 +130,6 @@ mod tests {
         }
         assert!(Error::ForeignPage("x-userlog-1".into()).is_lasting());
         assert!(!Error::NoAnswer("try").is_lasting());
+        assert!(!Error::NotLeading("try").is_lasting());
     }
 }

@@ -3,7 +3,8 @@
 use crate::{
     faults::{Fault, Plan},
     refused::Refused,
-    request::{Request, Verb},
+    request::{Request, Target, Verb},
+    store::Kind,
     watch,
     world::Site,
 };
@@ -28,6 +29,10 @@ use tower::{BoxError, Service};
 /// A connection over which nothing comes is found to be broken after this time.
 const SILENCE: Duration = Duration::from_mins(1);
 
+/// A creation may come so late, and no later (`perform/creation.rs`): before each step of the sending the operator looks
+/// whether it still leads.
+const UNSURE: Duration = Duration::from_secs(30);
+
 /// What all operators of a run have in common: the numbers of their requests.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -46,6 +51,32 @@ pub(crate) struct Connection {
     pub(crate) counters: Arc<Counters>,
     /// `false` once the operator is dead.
     pub(crate) alive: tokio::sync::watch::Sender<bool>,
+    /// Where operators are elected: by which name this one is.
+    pub(crate) elected: Option<String>,
+    pub(crate) stop: Arc<Stop>,
+}
+
+/// When an operator's process is stopped, and goes on later as if nothing had been.
+#[derive(Debug, Default)]
+pub(crate) struct Stop {
+    /// At the write with this number of its own, counted from 0, for so long. That write is on its way already.
+    pub(crate) at: Option<(u64, Duration)>,
+    writes: AtomicU64,
+    stopped: tokio::sync::watch::Sender<bool>,
+}
+
+impl Stop {
+    pub(crate) fn at(write: u64, length: Duration) -> Self {
+        Self { at: Some((write, length)), ..Self::default() }
+    }
+
+    fn is_on(&self) -> bool {
+        *self.stopped.borrow()
+    }
+
+    pub(crate) async fn over(&self) {
+        let _ = self.stopped.subscribe().wait_for(|stopped| !stopped).await;
+    }
 }
 
 impl Service<HttpRequest<KubeBody>> for Connection {
@@ -80,6 +111,10 @@ impl Connection {
         tokio::time::sleep(chance.millis(1, 8)).await;
         self.while_alive().await;
         let write = request.counts().then(|| self.counters.writes.fetch_add(1, Ordering::Relaxed));
+        if self.is_stopped(&request, number) {
+            pending::<()>().await;
+        }
+        self.stop.over().await;
         let time = self.site.with(|world| world.elapsed());
         let fault = self.plan.fault(&request, write, number, time);
         if let Some(fault) = fault {
@@ -87,12 +122,55 @@ impl Connection {
             self.site.with(|world| world.tell(&self.who, &format!("{request} meets {fault:?}")));
         }
         let answer = match fault {
-            None => self.ask(&request, number),
+            None => {
+                self.has_a_claim(&request);
+                self.ask(&request, number)
+            }
             Some(fault) => self.suffer(fault, &request, number).await?,
         };
         tokio::time::sleep(chance.millis(1, 8)).await;
         self.while_alive().await;
+        self.stop.over().await;
         Ok(answer)
+    }
+
+    /// Whether the sender stands still, and this write is none that it makes now. The one at which it was stopped arrives
+    /// when it goes on, before it can look at anything: any write that is bound to a version or a UID, and a creation
+    /// within the time that creations are expected to come.
+    fn is_stopped(&self, request: &Request, number: u64) -> bool {
+        if self.stop.is_on() {
+            return request.verb.writes();
+        }
+        let Some((at, length)) = self.stop.at.filter(|_| request.counts()) else { return false };
+        if self.stop.writes.fetch_add(1, Ordering::Relaxed) != at {
+            return false;
+        }
+        self.stop.stopped.send_replace(true);
+        self.site.with(|world| {
+            world.tell(&self.who, &format!("is stopped for {} s at: {request}", length.as_secs()));
+        });
+        let (late, request) = (self.clone(), request.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(length).await;
+            late.while_alive().await;
+            late.site.with(|world| world.tell(&late.who, "goes on"));
+            if request.verb != Verb::Create || length <= UNSURE {
+                drop(late.ask(&request, number));
+            }
+            late.stop.stopped.send_replace(false);
+        });
+        true
+    }
+
+    /// I16: only who holds the lease writes, whatever it was that was on its way when the lease went away.
+    fn has_a_claim(&self, request: &Request) {
+        let Some(name) = self.elected.as_deref().filter(|_| request.counts()) else { return };
+        self.site.with(|world| {
+            if world.holder() != Some(name) {
+                let holder = world.holder().unwrap_or_default().to_owned();
+                world.violate(format!("I16: {name} makes {request}, and '{holder}' leads"));
+            }
+        });
     }
 
     async fn suffer(
@@ -161,7 +239,13 @@ impl Connection {
         if request.verb == Verb::Watch {
             let time = self.site.with(|world| world.elapsed());
             let trouble = self.plan.trouble(number, time);
-            return match watch::body(&self.site, self.alive.subscribe(), request, trouble) {
+            return match watch::body(
+                &self.site,
+                self.alive.subscribe(),
+                &self.stop,
+                request,
+                trouble,
+            ) {
                 Ok(body) => response(200, body),
                 Err(refused) => {
                     self.site.with(|world| world.violate(format!("{request}: {refused:?}")));
@@ -171,7 +255,9 @@ impl Connection {
         }
         let answer = self.site.with(|world| {
             let answer = world.answer(&self.who, request);
-            if let Err(refused) = &answer {
+            if let Err(refused) = &answer
+                && request.target != Target::Objects(Kind::Lease)
+            {
                 world.tell(&self.who, &format!("{request} is refused: {}", refused.message));
             }
             answer

@@ -32,7 +32,7 @@ pub(crate) const TO_WRITES: [Fault; 12] = [
     Fault::RequestLost,
     Fault::AnswerHangs,
     Fault::RequestHangs,
-    Fault::Late(10_500),
+    Fault::Late(5_500),
     Fault::Late(12_000),
     Fault::Code(409, None),
     Fault::Code(429, Some(1)),

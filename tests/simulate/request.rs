@@ -98,9 +98,10 @@ impl Request {
         self.query.get(name).map(String::as_str)
     }
 
-    /// The request is a write to something other than Events.
+    /// The request is a write to something other than Events and the operators' lease.
     pub(crate) fn counts(&self) -> bool {
-        self.verb.writes() && self.target != Target::Events
+        let beside = matches!(self.target, Target::Events | Target::Objects(Kind::Lease));
+        self.verb.writes() && !beside
     }
 }
 

@@ -1,17 +1,16 @@
 //! One run: a world, its people, one operator after the other, and a plan of what goes wrong.
 
 use crate::{
-    connection::{Connection, Counters},
+    connection::Counters,
     faults::Plan,
+    operator::Process,
+    pair,
     people::Person,
     store::{Deletion, Kind},
     witness,
-    world::{OWN_NAMESPACE, Site, World, dawn},
+    world::{Site, World, dawn},
 };
-use docker_universe::{
-    clock::Clock,
-    run::{Installation, operate},
-};
+use docker_universe::clock::Clock;
 use duj_api::names;
 use duj_core::settings::Settings;
 use serde_json::{Value, json};
@@ -55,6 +54,8 @@ pub(crate) enum Shift {
     One,
     /// Every so many seconds another one comes, and the old one stays a while longer.
     Overlapping { every: u64, stays: u64 },
+    /// Two at a time, of which one is elected; by this seed they are killed, ended and stopped.
+    Elected { seed: u64 },
 }
 
 /// Lets a world run to its end.
@@ -104,12 +105,12 @@ pub(crate) fn run_until<T>(
     })
 }
 
-struct Run {
-    site: Arc<Site>,
-    plan: Plan,
-    counters: Arc<Counters>,
-    clock: Clock,
-    settings: Settings,
+pub(crate) struct Run {
+    pub(crate) site: Arc<Site>,
+    pub(crate) plan: Plan,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) clock: Clock,
+    pub(crate) settings: Settings,
 }
 
 impl Run {
@@ -190,11 +191,11 @@ impl Run {
     /// I2: when all is done nothing is written, whatever wakes the operator.
     async fn is_quiet(&self, relieved: &watch::Sender<u64>) {
         let before = self.writes();
-        let version = self.site.with(|world| world.store.version);
+        let version = self.site.with(|world| world.store.work_version);
         tokio::time::sleep(Duration::from_mins(3)).await;
         relieved.send_modify(|number| *number += 1);
         tokio::time::sleep(Duration::from_mins(3)).await;
-        let after = self.site.with(|world| world.store.version);
+        let after = self.site.with(|world| world.store.work_version);
         if self.writes() != before || version != after {
             let what = format!("I2: {} writes although all is done", self.writes() - before);
             self.site.with(|world| world.violate(what));
@@ -229,12 +230,19 @@ impl Run {
 
     /// Starts one operator after the other.
     async fn keep_operators(self: Arc<Self>, shift: Shift, mut relief: watch::Receiver<u64>) {
+        if let Shift::Elected { seed } = shift {
+            return pair::keep(self, seed, relief).await;
+        }
         for number in 1.. {
             let (alive, _) = watch::channel(true);
-            let operator = self.clone().be_operator(format!("operator {number}"), alive.clone());
+            let (_tell, told) = watch::channel(false);
+            let who = format!("operator {number}");
+            let process =
+                Process { who, alive: alive.clone(), pod: None, told, stop: Arc::default() };
+            let operator = self.clone().be_operator(process);
             let crowded = self.site.with(|world| world.elapsed()) < CROWDED;
             match if crowded { shift } else { Shift::One } {
-                Shift::One => tokio::select! {
+                Shift::One | Shift::Elected { .. } => tokio::select! {
                     biased;
                     () = operator => {}
                     _ = relief.changed() => drop(alive.send_replace(false)),
@@ -254,36 +262,6 @@ impl Run {
                 }
             }
             tokio::time::sleep(RESTART).await;
-        }
-    }
-
-    /// The operator itself, until it dies.
-    async fn be_operator(self: Arc<Self>, who: String, alive: watch::Sender<bool>) {
-        self.site.with(|world| world.tell(&who, "starts"));
-        let mut life = alive.subscribe();
-        let connection = Connection {
-            site: self.site.clone(),
-            who: who.clone(),
-            plan: self.plan.clone(),
-            counters: self.counters.clone(),
-            alive,
-        };
-        let client = kube::Client::new(connection, "default");
-        let installation = Installation {
-            namespace: None,
-            own_namespace: OWN_NAMESPACE.into(),
-            own_name: who.clone(),
-            clock: self.clock,
-            settings: self.settings.clone(),
-        };
-        let (_context, mut tasks) = operate(client, installation);
-        tokio::select! {
-            biased;
-            _ = life.wait_for(|alive| !alive) => {}
-            ended = tasks.join_next() => {
-                let what = format!("I10: a task of {who} ended: {ended:?}");
-                self.site.with(|world| world.violate(what));
-            }
         }
     }
 }

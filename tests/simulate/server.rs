@@ -24,6 +24,9 @@ impl World {
         }
         let namespace = request.namespace.clone().unwrap_or_default();
         let named = |name: &str| Key::new(kind, &namespace, name);
+        if kind == Kind::Lease {
+            return self.answer_about_lease(who, &namespace, request);
+        }
         if request.verb == Verb::Create {
             return self.answer_create(who, kind, &namespace, request);
         }
@@ -141,6 +144,38 @@ impl World {
             "metadata": { "resourceVersion": version.to_string(), "continue": more },
             "items": page.into_iter().map(Arc::as_ref).collect::<Vec<&Value>>(),
         }))
+    }
+
+    /// The operators' lease; who takes it and gives it back is told, renewals are not.
+    fn answer_about_lease(
+        &mut self,
+        who: &str,
+        namespace: &str,
+        request: &Request,
+    ) -> Result<Value, Refused> {
+        let before = self.holder().map(str::to_owned);
+        let name = request.name.as_deref().or(request.body["metadata"]["name"].as_str());
+        let key = Key::new(Kind::Lease, namespace, name.unwrap_or_default());
+        let lease = match request.verb {
+            Verb::Get => self.store.find(&key)?,
+            Verb::Create => {
+                let now = self.stamp();
+                self.store.create(&key, request.body.clone(), &now)?
+            }
+            Verb::Replace => {
+                self.store.update(&key, Part::Main, |lease| *lease = request.body.clone())?
+            }
+            _ => {
+                self.violate(format!("{who} asks for what this model does not serve: {request}"));
+                return Err(Refused::new(405, "MethodNotAllowed", "not served by this model"));
+            }
+        };
+        if self.holder() != before.as_deref() {
+            let spec = &lease["spec"];
+            let (holder, term) = (&spec["holderIdentity"], &spec["leaseTransitions"]);
+            self.tell(who, &format!("lets the lease be of {holder}, term {term}"));
+        }
+        Ok(Value::clone(&lease))
     }
 
     /// Events are written and forgotten; what the kubelet warned of is told.

@@ -13,10 +13,12 @@ pub(crate) enum Kind {
     Command,
     Pod,
     ConfigMap,
+    Lease,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 4] = [Self::Job, Self::Command, Self::Pod, Self::ConfigMap];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Job, Self::Command, Self::Pod, Self::ConfigMap, Self::Lease];
 
     pub(crate) fn plural(self) -> &'static str {
         match self {
@@ -24,6 +26,7 @@ impl Kind {
             Self::Command => "dockeruniversecommands",
             Self::Pod => "pods",
             Self::ConfigMap => "configmaps",
+            Self::Lease => "leases",
         }
     }
 
@@ -33,6 +36,7 @@ impl Kind {
             Self::Command => "DockerUniverseCommand",
             Self::Pod => "Pod",
             Self::ConfigMap => "ConfigMap",
+            Self::Lease => "Lease",
         }
     }
 
@@ -40,11 +44,12 @@ impl Kind {
         match self {
             Self::Job | Self::Command => "dockeruniverse.io/v1alpha1",
             Self::Pod | Self::ConfigMap => "v1",
+            Self::Lease => "coordination.k8s.io/v1",
         }
     }
 
     fn has_status(self) -> bool {
-        self != Self::ConfigMap
+        !matches!(self, Self::ConfigMap | Self::Lease)
     }
 }
 
@@ -101,6 +106,8 @@ pub(crate) struct Deletion {
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) version: u64,
+    /// The version of the last change of anything but the operators' lease, which is renewed all the time.
+    pub(crate) work_version: u64,
     /// Watches cannot begin before this version.
     pub(crate) compacted: u64,
     pub(crate) history: Vec<Change>,
@@ -113,6 +120,7 @@ impl Default for Store {
     fn default() -> Self {
         Self {
             version: 1000,
+            work_version: 1000,
             compacted: 1000,
             history: Vec::new(),
             objects: BTreeMap::new(),
@@ -167,6 +175,10 @@ impl Store {
             Some(after) => self.objects.insert(key.clone(), after.clone()),
             None => self.objects.remove(key),
         };
+        if key.kind == Kind::Lease {
+            return last; // nobody watches it
+        }
+        self.work_version = self.version;
         self.history.push(Change {
             version: self.version,
             key: key.clone(),

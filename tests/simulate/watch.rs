@@ -1,6 +1,7 @@
 //! Watches: what changed since a version, as lines of JSON, with bookmarks; and what can befall a watch.
 
 use crate::{
+    connection::Stop,
     refused::Refused,
     request::{Request, Target},
     selector::Selector,
@@ -34,6 +35,7 @@ const BOOKMARK: Duration = Duration::from_secs(100);
 struct Watch {
     site: Arc<Site>,
     alive: watch::Receiver<bool>,
+    stop: Arc<Stop>,
     version: watch::Receiver<u64>,
     kind: Kind,
     namespace: Option<String>,
@@ -64,6 +66,7 @@ fn shown(change: &Change, type_: &str) -> Value {
 pub(crate) fn body(
     site: &Arc<Site>,
     alive: watch::Receiver<bool>,
+    stop: &Arc<Stop>,
     request: &Request,
     trouble: Trouble,
 ) -> Result<Body, Refused> {
@@ -82,6 +85,7 @@ pub(crate) fn body(
     let mut watch = Watch {
         site: site.clone(),
         alive,
+        stop: stop.clone(),
         version: site.version.subscribe(),
         kind,
         namespace: request.namespace.clone(),
@@ -113,6 +117,7 @@ impl Watch {
             if !*self.alive.borrow() {
                 std::future::pending::<()>().await;
             }
+            self.stop.over().await;
             if let Some(line) = self.waiting.pop() {
                 return Some(Ok(format!("{line}\n")));
             }

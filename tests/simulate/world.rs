@@ -118,6 +118,12 @@ impl World {
         result
     }
 
+    /// Who holds the operators' lease.
+    pub(crate) fn holder(&self) -> Option<&str> {
+        let leases = self.store.list(Kind::Lease, Some(OWN_NAMESPACE));
+        leases.first()?.1["spec"]["holderIdentity"].as_str()
+    }
+
     pub(crate) fn object(&self, kind: Kind, name: &str) -> Option<&Value> {
         self.store.get(&Key::new(kind, NAMESPACE, name)).map(Arc::as_ref)
     }
@@ -163,6 +169,7 @@ fn describe(change: &Change) -> String {
             write!(text, "{} {}", object["spec"]["verb"], object["status"]["message"]).unwrap();
         }
         Kind::ConfigMap => write!(text, "{}", object["data"]).unwrap(),
+        Kind::Lease => write!(text, "{}", object["spec"]).unwrap(),
     }
     text
 }
@@ -194,7 +201,7 @@ fn brief(value: &Value) -> String {
 /// The world, shared by all that live in it.
 pub(crate) struct Site {
     world: Mutex<World>,
-    /// The store's version.
+    /// The store's version, as far as anybody watches.
     pub(crate) version: watch::Sender<u64>,
     replanned: Notify,
 }
@@ -216,7 +223,7 @@ impl Site {
         };
         world.plan(Duration::from_millis(500), Act::People);
         Arc::new(Self {
-            version: watch::Sender::new(world.store.version),
+            version: watch::Sender::new(world.store.work_version),
             world: Mutex::new(world),
             replanned: Notify::new(),
         })
@@ -227,7 +234,7 @@ impl Site {
         let mut world = self.lock();
         let planned = world.planned;
         let result = act(&mut world);
-        let (version, replanned) = (world.store.version, world.planned != planned);
+        let (version, replanned) = (world.store.work_version, world.planned != planned);
         drop(world);
         self.version.send_if_modified(|old| std::mem::replace(old, version) != version);
         if replanned {

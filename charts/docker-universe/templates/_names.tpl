@@ -21,3 +21,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "docker-universe.image" -}}
 {{- required "image.reference is required: say --set image.reference=REGISTRY/docker-universe@sha256:DIGEST" .Values.image.reference -}}
 {{- end -}}
+
+{{- define "docker-universe.lease" -}}
+{{- printf "%s-operator" (include "docker-universe.name" .) -}}
+{{- end -}}

@@ -15,6 +15,8 @@ pub const EXPECTED: &[&str] = &[
     "simulation: dead before and after every write",
     "simulation: faults of every write",
     "simulation: two operators at a time",
+    "simulation: one of two operators leads",
+    "simulation: one of two operators leads in any weather",
     "simulation: plots in any weather",
     "simulation: anything in any weather",
     "simulation: anything with a lease",

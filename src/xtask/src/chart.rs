@@ -4,6 +4,7 @@
 //! seen in review, and in the chart.
 
 mod renderings;
+mod replicas;
 
 use anyhow::{Context as _, bail, ensure};
 use renderings::RENDERINGS;
@@ -36,8 +37,14 @@ const RIGHTS: [&str; 10] = [
 const OWN_RIGHTS: [&str; 2] =
     ["/configmaps: create", "/configmaps docker-universe-cluster-ids: get update"];
 
+/// Rights to the lease by which one of several operators leads.
+const LEASE_RIGHTS: [&str; 2] = [
+    "coordination.k8s.io/leases: create",
+    "coordination.k8s.io/leases docker-universe-operator: get update",
+];
+
 /// Values that must be refused, and a part of what is then said.
-const REFUSALS: [(&[&str], &str); 12] = [
+const REFUSALS: [(&[&str], &str); 15] = [
     (&["image.reference="], "image.reference is required: say --set image.reference="),
     (&["image.refrence=x"], "additional properties 'refrence' not allowed"),
     (&["watchNamespaces=lab"], "additional properties 'watchNamespaces' not allowed"),
@@ -49,6 +56,9 @@ const REFUSALS: [(&[&str], &str); 12] = [
     (&["watchNamespace=Lab"], "/watchNamespace"),
     (&["jobs.runAsUser=nobody"], "/jobs/runAsUser"),
     (&["crds.keep=maybe"], "/crds/keep"),
+    (&["replicas=-1"], "/replicas"),
+    (&["terminationGracePeriodSeconds=1"], "/terminationGracePeriodSeconds"),
+    (&["podDisruptionBudget.minAvailable=1"], "additional properties 'minAvailable' not allowed"),
     (&["policies.periodicHold=true"], "additional properties 'periodicHold' not allowed"),
 ];
 
@@ -82,6 +92,7 @@ pub(crate) fn check(helm: &Path) -> anyhow::Result<()> {
         chart.refuses(values, words)?;
     }
     definitions(&chart, &root.join("crds"))?;
+    replicas::check(&chart)?;
     switches(&chart)
 }
 
@@ -150,6 +161,7 @@ fn rights(objects: &[Value], values: &[&str]) -> anyhow::Result<()> {
     let kind = if namespace.is_some() { "Role" } else { "ClusterRole" };
     grants(objects, kind, "docker-universe", namespace, &RIGHTS)?;
     grants(objects, "Role", "docker-universe-cluster-ids", Some("operators"), &OWN_RIGHTS)?;
+    grants(objects, "Role", "docker-universe-lease", Some("operators"), &LEASE_RIGHTS)?;
 
     let bound: BTreeSet<_> = objects
         .iter()
@@ -157,7 +169,12 @@ fn rights(objects: &[Value], values: &[&str]) -> anyhow::Result<()> {
         .filter_map(|binding| binding["roleRef"]["name"].as_str())
         .collect();
     ensure!(
-        bound == BTreeSet::from(["docker-universe", "docker-universe-cluster-ids"]),
+        bound
+            == BTreeSet::from([
+                "docker-universe",
+                "docker-universe-cluster-ids",
+                "docker-universe-lease"
+            ]),
         "the chart binds {bound:?}"
     );
     Ok(())
@@ -222,8 +239,11 @@ fn pod(objects: &[Value], wanted: &[&str], unwanted: &[&str]) -> anyhow::Result<
         );
     }
     for (what, is, must) in [
-        ("strategy", &deployment["spec"]["strategy"]["type"], json!("Recreate")),
-        ("replicas", &deployment["spec"]["replicas"], json!(1)),
+        (
+            "strategy",
+            &deployment["spec"]["strategy"],
+            json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 } }),
+        ),
         ("runAsNonRoot", &pod["securityContext"]["runAsNonRoot"], json!(true)),
         (
             "seccompProfile",

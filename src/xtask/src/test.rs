@@ -129,6 +129,10 @@ fn with_cluster(steps: &mut Steps, arguments: &Arguments) -> anyhow::Result<()> 
         steps.run("examples", || demo::Stage::on(&cluster)?.play())?;
         steps.run("chaos, the short form", || chaos::short(&cluster))?;
     }
+    steps.run("two operators, updated, stopped and killed under load", || {
+        install(&["--set", "replicas=2"])?;
+        scenarios(real, "node_two_operators", "--test-threads=1")
+    })?;
     steps.run("the starter copied by an init container", || {
         install(&["--set", "starter.delivery=InitContainer"])?;
         scenarios(real, "node_copied", SCENARIOS_AT_ONCE)

@@ -24,6 +24,7 @@ pub(super) const RENDERINGS: [(&[&str], &[&str], &[&str]); 8] = [
             "--max-procs=0",
             "--log-format=json",
             "--listen=0.0.0.0:8080",
+            "--lease=docker-universe-operator",
         ],
         &[
             "--default-disk",

@@ -7,7 +7,7 @@ use hyper::{Method, Request};
 pub(super) enum Kind {
     /// Writes the status of a job or a command.
     Status,
-    /// Tells a Kubernetes Event.
+    /// Tells a Kubernetes Event, or keeps the operator's own lease: what goes on when nothing is left to do.
     Event,
     /// Writes anything else.
     Write,
@@ -49,7 +49,7 @@ impl Asked {
         };
         let kind = if request.method() != Method::GET {
             match path {
-                _ if path.contains("/events") => Kind::Event,
+                _ if path.contains("/events") || path.contains("/leases") => Kind::Event,
                 _ if path.contains("/apis/dockeruniverse.io/") && path.ends_with("/status") => {
                     Kind::Status
                 }
