@@ -3,6 +3,7 @@
 //! Invariant: counts are exact, taken from the API server; times are ratios of runs that alternate on the same machine.
 
 mod node;
+mod scale;
 mod starter;
 mod transfer;
 
@@ -19,6 +20,8 @@ pub(crate) struct Arguments {
 enum What {
     /// Jobs of `true` against bare pods of `true` on the real node; API writes; the starter; the operator's memory
     Node(node::Arguments),
+    /// Thousands of jobs and procs on simulated nodes, beside batch/v1 Job on the same real control plane
+    Scale(scale::Arguments),
     /// Files in and out of S3, beside s5cmd: rate and memory
     Transfer(transfer::Arguments),
     /// Print the monotonic clock: what a started command does to say when it was started
@@ -30,6 +33,7 @@ enum What {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.what {
         What::Node(arguments) => node::run(arguments),
+        What::Scale(arguments) => scale::run(arguments),
         What::Transfer(arguments) => transfer::run(arguments),
         What::Clock => {
             println!("{}", starter::monotonic_nanoseconds());

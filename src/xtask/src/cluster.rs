@@ -9,6 +9,7 @@ mod control;
 mod down;
 mod environment;
 mod machine;
+mod manner;
 mod pause;
 mod pki;
 mod plan;
@@ -31,7 +32,13 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 
-pub(crate) use self::{control::Change, down::down, s3::Keys as S3Keys, up::up};
+pub(crate) use self::{
+    control::Change,
+    down::down,
+    s3::Keys as S3Keys,
+    state::Kind,
+    up::{of_kind, up},
+};
 use self::{
     control::{Condition, Request},
     state::State,
@@ -56,7 +63,11 @@ pub(crate) struct Arguments {
 #[derive(Subcommand)]
 enum Verb {
     /// Bring the cluster up, or repair it; the first time builds Kubernetes, which takes about 12 minutes
-    Up,
+    Up {
+        /// No node and no registry, and nobody throttled: the cluster of `bench scale`
+        #[arg(long)]
+        control_plane: bool,
+    },
     /// Remove the cluster and everything it left on this machine
     Down,
     /// Print what a shell needs: eval "$(cargo xtask cluster env)"
@@ -82,7 +93,8 @@ enum Verb {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let name = &arguments.name;
     match &arguments.verb {
-        Verb::Up => {
+        Verb::Up { control_plane: true } => of_kind(name, Kind::ControlPlane).map(|_| ()),
+        Verb::Up { control_plane: false } => {
             let cluster = up(name)?;
             eprintln!(
                 "cluster \"{name}\" is up: eval \"$(cargo xtask cluster env{})\" && kubectl get nodes",

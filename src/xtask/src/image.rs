@@ -110,6 +110,23 @@ pub(crate) fn operator() -> anyhow::Result<PathBuf> {
     Ok(binaries::operator())
 }
 
+/// Builds the operator's program and nothing else; its path. It is the one in the image.
+pub(crate) fn operator_alone() -> anyhow::Result<PathBuf> {
+    binaries::build_operator()?;
+    Ok(binaries::operator())
+}
+
+/// Builds the operator for profilers, with symbols and frame pointers; its path.
+pub(crate) fn operator_with_symbols() -> anyhow::Result<PathBuf> {
+    binaries::build_operator_with_symbols()
+}
+
+/// Builds the program that measures on simulated nodes; its path.
+pub(crate) fn scale() -> anyhow::Result<PathBuf> {
+    binaries::build_scale()?;
+    Ok(binaries::scale())
+}
+
 /// Puts `busybox:1.35` into the registry of a cluster at `host:port`, unless it is there.
 pub(crate) fn ensure_busybox(registry: &str) -> anyhow::Result<()> {
     push(&Registry::of_cluster(registry)?, &workloads::busybox()?).map(|_| ())

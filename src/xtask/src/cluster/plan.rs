@@ -14,8 +14,9 @@ use sha2::{Digest as _, Sha256};
 use super::{
     address::{Addresses, PODS, REGISTRY_PORT, S3_PORT, SERVICES},
     machine::which,
+    manner::Manner,
     s3,
-    state::{State, hex, write},
+    state::{Kind, State, hex, write},
     tools::Tools,
 };
 
@@ -62,8 +63,13 @@ pub(super) enum Ready {
 }
 
 impl Plan {
-    /// The plan of a cluster with these addresses and tools.
-    pub(super) fn new(state: &State, addresses: Addresses, tools: &Tools) -> anyhow::Result<Self> {
+    /// The plan of a cluster of this kind with these addresses and tools.
+    pub(super) fn new(
+        state: &State,
+        addresses: Addresses,
+        kind: Kind,
+        tools: &Tools,
+    ) -> anyhow::Result<Self> {
         let programs: BTreeMap<_, _> = tools.programs().collect();
         let mut plan = Self {
             state: state.dir.clone(),
@@ -76,7 +82,7 @@ impl Plan {
             let path = path.with_context(|| format!("program \"{name}\" was not found"))?;
             Ok(path.to_string_lossy().into_owned())
         };
-        for component in components(state, addresses) {
+        for component in components(state, addresses, kind) {
             plan.components.push(component.resolve(&program)?);
         }
         Ok(plan)
@@ -121,13 +127,16 @@ fn local(port: u16) -> Ready {
     Ready::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
 
-fn components(state: &State, addresses: Addresses) -> Vec<Component> {
-    let mut all = control_plane(state, addresses);
-    all.extend(node(state, addresses));
+fn components(state: &State, addresses: Addresses, kind: Kind) -> Vec<Component> {
+    let mut all = control_plane(state, addresses, kind);
+    if kind == Kind::Whole {
+        all.extend(node(state, addresses));
+    }
     all
 }
 
-fn control_plane(state: &State, addresses: Addresses) -> Vec<Component> {
+fn control_plane(state: &State, addresses: Addresses, kind: Kind) -> Vec<Component> {
+    let manner = Manner::of(kind);
     let pki = |file: &str| state.text(&format!("pki/{file}"));
     let config = |client: &str| state.text(&format!("kubeconfigs/{client}"));
     let mut kcm = vec!["kube-controller-manager".to_owned()];
@@ -141,53 +150,56 @@ fn control_plane(state: &State, addresses: Addresses) -> Vec<Component> {
         "--use-service-account-credentials".to_owned(),
         "--leader-elect=false".to_owned(),
         "--bind-address=127.0.0.1".to_owned(),
-        // A node in trouble must be noticed in seconds: that is what the tests wait for.
-        "--node-monitor-period=1s".to_owned(),
-        "--node-monitor-grace-period=10s".to_owned(),
-        "--kube-api-qps=100".to_owned(),
-        "--kube-api-burst=200".to_owned(),
     ]);
-    let kcm: Vec<_> = kcm.iter().map(String::as_str).collect();
-    let api = api_server(state, addresses);
-    let api: Vec<_> = api.iter().map(String::as_str).collect();
+    let with = |own: &[String], manner: &[&str]| -> Vec<String> {
+        own.iter().cloned().chain(manner.iter().map(|&word| word.to_owned())).collect()
+    };
+    let kcm = with(&kcm, manner.controller_manager);
+    let api = with(&api_server(state, addresses), manner.api_server);
+    let etcd = with(&etcd(state), manner.etcd);
+    let scheduler = with(&scheduler(&config("kube-scheduler")), manner.scheduler);
     let admin = state.kubeconfig();
     let admin = admin.to_string_lossy();
     let readyz = ["kubectl", "--kubeconfig", &admin, "get", "--raw", "/readyz"].map(str::to_owned);
+    let component = |name: &str, after: &[&str], ready: Ready, command: &[String]| {
+        let command: Vec<_> = command.iter().map(String::as_str).collect();
+        Component::new(name, after, ready, &command)
+    };
     vec![
-        Component::new(
-            "etcd",
-            &[],
-            local(2379),
-            &[
-                "etcd",
-                "--data-dir",
-                &state.text("etcd"),
-                // Nothing in a test cluster must survive a power cut, and waiting for disks is slow.
-                "--unsafe-no-fsync",
-                "--listen-client-urls=http://127.0.0.1:2379",
-                "--advertise-client-urls=http://127.0.0.1:2379",
-                "--listen-peer-urls=http://127.0.0.1:2380",
-                "--initial-advertise-peer-urls=http://127.0.0.1:2380",
-                "--initial-cluster=default=http://127.0.0.1:2380",
-                "--quota-backend-bytes=4294967296",
-                "--log-level=warn",
-            ],
-        ),
-        Component::new("kube-apiserver", &["etcd"], Ready::Command(readyz.to_vec()), &api),
-        Component::new("kube-controller-manager", &["kube-apiserver"], local(10257), &kcm),
-        Component::new(
-            "kube-scheduler",
-            &["kube-apiserver"],
-            local(10259),
-            &[
-                "kube-scheduler",
-                &format!("--kubeconfig={}", config("kube-scheduler")),
-                &format!("--authentication-kubeconfig={}", config("kube-scheduler")),
-                &format!("--authorization-kubeconfig={}", config("kube-scheduler")),
-                "--leader-elect=false",
-                "--bind-address=127.0.0.1",
-            ],
-        ),
+        component("etcd", &[], local(2379), &etcd),
+        component("kube-apiserver", &["etcd"], Ready::Command(readyz.to_vec()), &api),
+        component("kube-controller-manager", &["kube-apiserver"], local(10257), &kcm),
+        component("kube-scheduler", &["kube-apiserver"], local(10259), &scheduler),
+    ]
+}
+
+fn etcd(state: &State) -> Vec<String> {
+    let data = state.text("etcd");
+    [
+        "etcd",
+        "--data-dir",
+        &data,
+        // Nothing in a test cluster must survive a power cut, and waiting for disks is slow.
+        "--unsafe-no-fsync",
+        "--listen-client-urls=http://127.0.0.1:2379",
+        "--advertise-client-urls=http://127.0.0.1:2379",
+        "--listen-peer-urls=http://127.0.0.1:2380",
+        "--initial-advertise-peer-urls=http://127.0.0.1:2380",
+        "--initial-cluster=default=http://127.0.0.1:2380",
+        "--log-level=warn",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+fn scheduler(config: &str) -> Vec<String> {
+    vec![
+        "kube-scheduler".to_owned(),
+        format!("--kubeconfig={config}"),
+        format!("--authentication-kubeconfig={config}"),
+        format!("--authorization-kubeconfig={config}"),
+        "--leader-elect=false".to_owned(),
+        "--bind-address=127.0.0.1".to_owned(),
     ]
 }
 
@@ -214,8 +226,6 @@ fn api_server(state: &State, addresses: Addresses) -> Vec<String> {
         format!("--kubelet-certificate-authority={}", pki("ca.crt")),
         format!("--kubelet-client-certificate={}", pki("apiserver-kubelet-client.crt")),
         format!("--kubelet-client-key={}", pki("apiserver-kubelet-client.key")),
-        "--default-not-ready-toleration-seconds=3".to_owned(),
-        "--default-unreachable-toleration-seconds=3".to_owned(),
     ]
 }
 
@@ -304,7 +314,11 @@ mod tests {
     use super::{super::configuration, *};
 
     fn all() -> Vec<Component> {
-        components(&State::of("dev").unwrap(), Addresses::new(0).unwrap())
+        of(Kind::Whole)
+    }
+
+    fn of(kind: Kind) -> Vec<Component> {
+        components(&State::of("dev").unwrap(), Addresses::new(0).unwrap(), kind)
     }
 
     #[test]
@@ -316,6 +330,16 @@ mod tests {
             }
             seen.push(component.name);
         }
+    }
+
+    #[test]
+    fn a_control_plane_alone_is_the_first_part_of_a_whole_cluster() {
+        let names = |components: Vec<Component>| -> Vec<String> {
+            components.into_iter().map(|component| component.name).collect()
+        };
+        let (alone, whole) = (names(of(Kind::ControlPlane)), names(of(Kind::Whole)));
+        assert!(whole.starts_with(&alone), "{alone:?}");
+        assert!(!alone.contains(&"kubelet".to_owned()), "{alone:?}");
     }
 
     #[test]

@@ -22,6 +22,16 @@ const DEFAULT_PARENT: &str = "/var/lib/docker-universe";
 /// Longest path of a state directory: the kubelet's sockets below it must fit into the kernel's 108 bytes.
 const LONGEST_PATH: usize = 56;
 
+/// What a cluster consists of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Kind {
+    /// A control plane, a node and a registry, with the patience of tests.
+    #[default]
+    Whole,
+    /// A control plane alone whose clients are not throttled, for simulated nodes.
+    ControlPlane,
+}
+
 /// What is known of a cluster that was begun.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
@@ -29,6 +39,9 @@ pub(super) struct Record {
     pub(super) name: String,
     /// Number of its addresses.
     pub(super) index: Addresses,
+    /// What it consists of.
+    #[serde(default)]
+    pub(super) kind: Kind,
     /// SHA-256 of everything the running components were started with.
     #[serde(default)]
     pub(super) fingerprint: String,
@@ -264,6 +277,7 @@ mod tests {
         let record: Record = serde_json::from_str(r#"{"name":"dev","index":3}"#).unwrap();
         assert_eq!(record.index, Addresses::new(3).unwrap());
         assert_eq!(record.fingerprint, "");
+        assert_eq!(record.kind, Kind::Whole);
         let text = serde_json::to_string(&record).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
     }

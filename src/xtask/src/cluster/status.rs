@@ -13,7 +13,7 @@ use super::{
     Cluster, control,
     control::Request,
     process::{self, Process, field},
-    state::State,
+    state::{Kind, Record, State},
     tools::needed,
     up::node_is_ready,
 };
@@ -55,16 +55,22 @@ fn describe(state: &State) -> anyhow::Result<String> {
         row(&mut text, &component.name, &component.condition.to_string(), pid, component.restarts)?;
     }
     text.push('\n');
-    let ready = if node_is_ready(&cluster) { "Ready" } else { "not ready" };
-    writeln!(text, "node      {} at {}: {ready}", cluster.node_name, cluster.node_address)?;
-    writeln!(text, "registry  {}: {}", cluster.registry, answers(&cluster.registry))?;
-    writeln!(text, "s3        {}: {}", cluster.s3, answers(&record.index.s3()))?;
-    writeln!(text, "host      {} as pods see it", cluster.host_address)?;
+    if record.kind == Kind::Whole {
+        whole(&mut text, &cluster, &record)?;
+    }
     writeln!(text, "logs      {}", state.path("logs").display())?;
     let versions: Vec<_> =
         needed().map(|family| format!("{} {}", family.name, family.version)).collect();
     writeln!(text, "versions  {}", versions.join(", "))?;
     Ok(text)
+}
+
+fn whole(text: &mut String, cluster: &Cluster, record: &Record) -> fmt::Result {
+    let ready = if node_is_ready(cluster) { "Ready" } else { "not ready" };
+    writeln!(text, "node      {} at {}: {ready}", cluster.node_name, cluster.node_address)?;
+    writeln!(text, "registry  {}: {}", cluster.registry, answers(&cluster.registry))?;
+    writeln!(text, "s3        {}: {}", cluster.s3, answers(&record.index.s3()))?;
+    writeln!(text, "host      {} as pods see it", cluster.host_address)
 }
 
 fn answers(address: &str) -> &'static str {

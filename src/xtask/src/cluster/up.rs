@@ -25,7 +25,7 @@ use super::{
     process::{Process, kill_all},
     progress::Progress,
     s3,
-    state::{Record, State, lock},
+    state::{Kind, Record, State, lock},
     supervisor::namespace::{INTERFACE, PRIVATE},
     tools::{self, Tools},
 };
@@ -40,10 +40,21 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// Brings the cluster with this name up, or repairs it, and returns when pods can be created.
 pub(crate) fn up(name: &str) -> anyhow::Result<Cluster> {
+    of_kind(name, Kind::Whole)
+}
+
+/// The same for a cluster of this kind; one that is there of another kind is an error.
+pub(crate) fn of_kind(name: &str, kind: Kind) -> anyhow::Result<Cluster> {
     let progress = Progress::begin();
     let state = State::of(name)?;
     let cache = tools::cache()?;
     let tools = machine::check(&cache)?;
+    if let Some(record) = state.record()? {
+        ensure!(
+            record.kind == kind,
+            "cluster \"{name}\" is there and of another kind: take it down first, or choose another name"
+        );
+    }
     if let Some(cluster) = already(&state, &tools) {
         progress.say(format!("cluster \"{name}\" is up already"));
         return Ok(cluster);
@@ -53,10 +64,10 @@ pub(crate) fn up(name: &str) -> anyhow::Result<Cluster> {
     tools.ensure(progress)?;
 
     let _lock = state.lock()?;
-    let mut record = begin(&state, progress)?;
+    let mut record = begin(&state, kind, progress)?;
     let cluster = Cluster::of(&state, record.index);
     let files = configuration::files(&state, record.index);
-    let plan = Plan::new(&state, record.index, &tools)?;
+    let plan = Plan::new(&state, record.index, kind, &tools)?;
     let fingerprint = plan.fingerprint(&files)?;
     let child = if record.fingerprint == fingerprint && usable(&state) {
         progress.say(format!("cluster \"{name}\" runs: repairing what does not"));
@@ -71,32 +82,45 @@ pub(crate) fn up(name: &str) -> anyhow::Result<Cluster> {
         Some(child)
     };
     wait_for_components(&state, child, progress)?;
-    wait_for_node(&cluster, progress)?;
-    s3::ensure(&state)?;
+    wait_for_node(&cluster, kind, progress)?;
+    if kind == Kind::Whole {
+        fill(&state, &cluster)?;
+    }
+    progress.say(format!("cluster \"{name}\" is ready"));
+    Ok(cluster)
+}
+
+/// What jobs find in every whole cluster.
+fn fill(state: &State, cluster: &Cluster) -> anyhow::Result<()> {
+    s3::ensure(state)?;
     if !has_busybox(&cluster.registry)? {
         crate::image::ensure_busybox(&cluster.registry).with_context(|| {
             format!("cannot put busybox into the registry {}", cluster.registry)
         })?;
     }
-    progress.say(format!("cluster \"{name}\" is ready"));
-    Ok(cluster)
+    Ok(())
 }
 
 /// The cluster, if there is nothing to do at all.
 fn already(state: &State, tools: &Tools) -> Option<Cluster> {
     let record = state.record().ok()??;
     let files = configuration::files(state, record.index);
-    let fingerprint = Plan::new(state, record.index, tools).ok()?.fingerprint(&files).ok()?;
+    let fingerprint =
+        Plan::new(state, record.index, record.kind, tools).ok()?.fingerprint(&files).ok()?;
     let report = control::ask(&state.control(), &Request::Status).ok()?;
     let cluster = Cluster::of(state, record.index);
     let well = record.fingerprint == fingerprint
         && tools.missing().is_empty()
         && report.good()
         && cable_is_in(state)
-        && node_is_ready(&cluster)
-        && s3::has_bucket(state)
-        && has_busybox(&cluster.registry).unwrap_or(false);
+        && (record.kind == Kind::ControlPlane || is_filled(state, &cluster));
     well.then_some(cluster)
+}
+
+fn is_filled(state: &State, cluster: &Cluster) -> bool {
+    node_is_ready(cluster)
+        && s3::has_bucket(state)
+        && has_busybox(&cluster.registry).unwrap_or(false)
 }
 
 /// Whether the registry has the image; much quicker than making it and comparing.
@@ -110,7 +134,7 @@ fn has_busybox(registry: &str) -> anyhow::Result<bool> {
 }
 
 /// Makes the record, or finds it. A directory without one is the remains of a killed beginning.
-fn begin(state: &State, progress: Progress) -> anyhow::Result<Record> {
+fn begin(state: &State, kind: Kind, progress: Progress) -> anyhow::Result<Record> {
     if let Some(record) = state.record()? {
         return Ok(record);
     }
@@ -130,7 +154,7 @@ fn begin(state: &State, progress: Progress) -> anyhow::Result<Record> {
     let missing = PRIVATE.map(PathBuf::from).into_iter().filter(|path| !path.exists());
     let made: BTreeSet<_> = inherited.chain(missing).collect();
     let made = made.into_iter().collect();
-    let record = Record { name: state.name.clone(), index, fingerprint: String::new(), made };
+    let record = Record { name: state.name.clone(), index, kind, fingerprint: String::new(), made };
     state.keep(&record)?;
     progress.say(format!("cluster \"{}\" gets node address {}", state.name, index.node()));
     Ok(record)
@@ -311,10 +335,11 @@ fn unready(report: &Report) -> String {
     list.join(", ")
 }
 
-fn wait_for_node(cluster: &Cluster, progress: Progress) -> anyhow::Result<()> {
+fn wait_for_node(cluster: &Cluster, kind: Kind, progress: Progress) -> anyhow::Result<()> {
     let begin = Instant::now();
     let mut reported = begin;
-    while !(node_is_ready(cluster) && has_service_account(cluster)) {
+    let has_node = || kind == Kind::ControlPlane || node_is_ready(cluster);
+    while !(has_node() && has_service_account(cluster)) {
         ensure!(
             begin.elapsed() < LIMIT,
             "node \"{}\" is not ready: see `kubectl describe node` and {}",

@@ -46,6 +46,37 @@ pub(super) fn transfer() -> PathBuf {
     target_directory().join(TARGET).join("release/transfer")
 }
 
+/// Where the program that measures on simulated nodes is, once it is built.
+pub(super) fn scale() -> PathBuf {
+    target_directory().join(TARGET).join("release/scale")
+}
+
+/// Builds the operator.
+pub(super) fn build_operator() -> anyhow::Result<Vec<u8>> {
+    program("docker-universe", "docker-universe", "release")
+}
+
+/// Builds the operator for profilers, beside the one of the image; its path.
+pub(super) fn build_operator_with_symbols() -> anyhow::Result<PathBuf> {
+    let target = target_directory().join("profiled");
+    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--locked", "--release", "--package", "docker-universe"])
+        .args(["--bin", "docker-universe", "--target-dir"])
+        .arg(&target)
+        .env("CARGO_PROFILE_RELEASE_STRIP", "none")
+        .env("RUSTFLAGS", "-Cforce-frame-pointers=yes")
+        .current_dir(crate::repository())
+        .status()
+        .context("cannot start cargo: run this as `cargo xtask`")?;
+    ensure!(status.success(), "cannot build the operator: cargo's own words stand above");
+    Ok(target.join("release/docker-universe"))
+}
+
+/// Builds the program that measures on simulated nodes.
+pub(super) fn build_scale() -> anyhow::Result<Vec<u8>> {
+    program("duj-scale", "scale", "release")
+}
+
 /// Builds the program that moves files.
 pub(super) fn build_transfer() -> anyhow::Result<Vec<u8>> {
     program("duj-transfer", "transfer", "release")
@@ -54,7 +85,7 @@ pub(super) fn build_transfer() -> anyhow::Result<Vec<u8>> {
 /// Builds all programs; cargo says on standard error what it does.
 pub(super) fn build() -> anyhow::Result<Binaries> {
     Ok(Binaries {
-        operator: program("docker-universe", "docker-universe", "release")?,
+        operator: build_operator()?,
         starter: program("duj-starter", "starter", "starter")?,
         transfer: build_transfer()?,
     })
