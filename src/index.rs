@@ -3,6 +3,7 @@
 //! Invariant: an object is replaced only by a newer one of the same UID (what our own writes returned may be newer than
 //! what the watch has told so far). Only the facts that are read are kept, not whole pods.
 
+use crate::slim::SlimPod;
 use duj_api::{DockerUniverseCommand, names};
 use duj_core::facts::PodFacts;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
@@ -14,7 +15,7 @@ use std::{
 use tokio::sync::watch;
 
 /// A job's place: namespace and name. Commands by constraint have their namespace for a place, with a name that no job has.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobKey {
     /// Its namespace.
     pub namespace: String,
@@ -102,6 +103,8 @@ struct Known {
     /// The watch tells of it no more, although our finalizer may still keep it: somebody took its label off, or it went
     /// while nobody watched. The API server has to be asked.
     hidden: bool,
+    /// It is as we made it, and the watch has not told of it.
+    made: bool,
 }
 
 /// The index; shared by the watches and the reconciler.
@@ -153,16 +156,16 @@ impl Index {
     }
 
     /// A pod watch's event; the jobs that it concerns.
-    pub fn pod_event(&self, event: watcher::Event<Pod>) -> Vec<JobKey> {
+    pub fn pod_event(&self, event: watcher::Event<SlimPod>) -> Vec<JobKey> {
         match event {
             watcher::Event::Init => {
                 self.state().relisted_pods = Some(HashSet::new());
                 Vec::new()
             }
             watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => {
-                self.insert_pod(&pod).into_iter().collect()
+                self.told(&pod.0).into_iter().collect()
             }
-            watcher::Event::Delete(pod) => self.lose_pod(&pod).into_iter().collect(),
+            watcher::Event::Delete(pod) => self.lose_pod(&pod.0).into_iter().collect(),
             watcher::Event::InitDone => {
                 let gone = self.forget_unlisted_pods();
                 self.ready.send_modify(|ready| ready.pods = true);
@@ -177,6 +180,35 @@ impl Index {
         self.take_in(pod, label.is_none_or(|value| value != names::MANAGED_BY))
     }
 
+    /// A pod that the watch tells of. The job it concerns, unless it is what we wrote ourselves and know.
+    fn told(&self, pod: &Pod) -> Option<JobKey> {
+        let label = pod.labels().get(names::LABEL_MANAGED_BY);
+        let hidden = label.is_none_or(|value| value != names::MANAGED_BY);
+        let is_ours = !hidden && self.made(pod);
+        self.take_in(pod, hidden).filter(|_| !is_ours)
+    }
+
+    /// Whether it is known in this very version as one that we made, so that nobody has to be told.
+    fn made(&self, pod: &Pod) -> bool {
+        let (Some(uid), mut state) = (pod.uid(), self.state()) else { return false };
+        let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
+        let pods = owner.and_then(|owner| state.pods.get_mut(&owner.uid));
+        let known = pods.and_then(|pods| pods.get_mut(&uid));
+        known.is_some_and(|known| std::mem::take(&mut known.made) && known.version == version(pod))
+    }
+
+    /// Takes in a pod that we have made.
+    pub fn insert_made(&self, pod: &Pod) {
+        self.insert_pod(pod);
+        let Some(uid) = pod.uid() else { return };
+        let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
+        let mut state = self.state();
+        let pods = owner.and_then(|owner| state.pods.get_mut(&owner.uid));
+        if let Some(known) = pods.and_then(|pods| pods.get_mut(&uid)) {
+            known.made = known.version == version(pod);
+        }
+    }
+
     fn take_in(&self, pod: &Pod, hidden: bool) -> Option<JobKey> {
         let facts = Arc::new(PodFacts::read(pod)?);
         let job = job_of(pod)?;
@@ -187,7 +219,7 @@ impl Index {
         }
         let known = state.pods.get(&facts.owner).and_then(|pods| pods.get(&facts.uid));
         if known.is_none_or(|known| known.version <= version) {
-            state.put(Known { version, job: job.clone(), facts, hidden });
+            state.put(Known { version, job: job.clone(), facts, hidden, made: false });
         }
         Some(job)
     }

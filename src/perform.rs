@@ -9,7 +9,9 @@ mod error;
 pub use creation::{find_pod, find_pods};
 pub use error::Error;
 
-use crate::{leadership::gate, metrics::Verb, records_pages, run::Context, userlog_pages};
+use crate::{
+    leadership::gate, metrics::Verb, records_pages, run::Context, slim::SlimPod, userlog_pages,
+};
 use duj_api::{
     DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, DockerUniverseJobStatus,
     names,
@@ -263,7 +265,7 @@ pub async fn release_pod(
     name: &str,
     uid: &str,
 ) -> Result<(), Error> {
-    let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
+    let pods: Api<SlimPod> = Api::namespaced(context.client.clone(), namespace);
     // A strategic merge of `finalizers` can delete one entry; the UID guards against a pod of the same name.
     let patch = json!({
         "metadata": { "uid": uid, "$deleteFromPrimitiveList/finalizers": [names::FINALIZER_ACCOUNTED] },
@@ -272,7 +274,7 @@ pub async fn release_pod(
     context.index.release_pod(uid);
     let (parameters, patch) = (PatchParams::default(), Patch::Strategic(patch));
     let released = call("release a pod", pods.patch(name, &parameters, &patch)).await;
-    changed(released.map(|pod| heard(context, &pod)))
+    changed(released.map(|pod| heard(context, &pod.0)))
 }
 
 /// Writes the status of a command, unless somebody else wrote to it meanwhile, or made another one of its name: the API

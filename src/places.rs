@@ -4,7 +4,10 @@
 //! wants is woken when a place is free and it is its turn: of a namespace the job of the highest priority, of those the one
 //! with the fewest pods, and of the namespaces the one with the fewest.
 
-use crate::index::{Index, JobKey};
+use crate::{
+    index::{Index, JobKey},
+    workqueue::{Class, Workqueue},
+};
 use duj_api::{DockerUniverseJob, status::ProcStatus};
 use duj_core::{observed::Room, settings::Limits};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -14,7 +17,6 @@ use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::mpsc::UnboundedSender;
 
 /// Pods that one job is granted at a time; its next look brings more.
 const AT_ONCE: u32 = 100;
@@ -41,7 +43,7 @@ pub struct Places {
     limits: Limits,
     index: Arc<Index>,
     state: Mutex<State>,
-    wake: UnboundedSender<JobKey>,
+    workqueue: Arc<Workqueue>,
 }
 
 /// Places that a job may take until this is dropped.
@@ -63,9 +65,9 @@ impl Drop for Grant<'_> {
 }
 
 impl Places {
-    /// Places within limits. Who is to look again goes to `wake`.
-    pub fn new(limits: Limits, index: Arc<Index>, wake: UnboundedSender<JobKey>) -> Self {
-        Self { limits, index, state: Mutex::default(), wake }
+    /// Places within limits. Who is to look again goes to the workqueue.
+    pub fn new(limits: Limits, index: Arc<Index>, workqueue: Arc<Workqueue>) -> Self {
+        Self { limits, index, state: Mutex::default(), workqueue }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -148,8 +150,7 @@ impl Places {
             let before = woken.entry(&key.namespace).or_default();
             if free > *before {
                 *before += 1;
-                // The receiver lives as long as the process.
-                let _ = self.wake.send(key.clone());
+                self.workqueue.add(key.clone(), Class::UnderWay);
             }
         }
     }
@@ -214,9 +215,9 @@ fn priority(job: &DockerUniverseJob) -> i32 {
 mod tests {
     use super::*;
     use duj_api::names;
+    use futures::FutureExt;
     use k8s_openapi::api::core::v1::Pod;
     use serde_json::json;
-    use tokio::sync::mpsc::{self, UnboundedReceiver};
 
     fn job(namespace: &str, name: &str, procs: u32, priority: i32) -> DockerUniverseJob {
         serde_json::from_value(json!({
@@ -249,14 +250,14 @@ mod tests {
     }
 
     /// Places with these limits, and who is woken.
-    fn places(running: u32, of_lab: Option<u32>) -> (Places, UnboundedReceiver<JobKey>) {
-        let (wake, woken) = mpsc::unbounded_channel();
+    fn places(running: u32, of_lab: Option<u32>) -> (Places, Arc<Workqueue>) {
+        let woken = Arc::<Workqueue>::default();
         let limits = Limits {
             running: Some(running),
             running_in: of_lab.map(|limit| ("lab".to_owned(), limit)).into_iter().collect(),
             ..Limits::default()
         };
-        (Places::new(limits, Arc::default(), wake), woken)
+        (Places::new(limits, Arc::default(), woken.clone()), woken)
     }
 
     /// Lets a job take so many of its places.
@@ -266,8 +267,14 @@ mod tests {
         }
     }
 
-    fn names(woken: &mut UnboundedReceiver<JobKey>) -> Vec<String> {
-        std::iter::from_fn(|| woken.try_recv().ok()).map(|key| key.name).collect()
+    fn names(woken: &Workqueue) -> Vec<String> {
+        let next = || woken.next().now_or_never();
+        std::iter::from_fn(next)
+            .map(|key| {
+                woken.done(key.clone(), None);
+                key.name
+            })
+            .collect()
     }
 
     #[test]
@@ -289,24 +296,24 @@ mod tests {
 
     #[test]
     fn a_small_job_behind_a_huge_one_gets_the_next_place() {
-        let (places, mut woken) = places(10, None);
+        let (places, woken) = places(10, None);
         let (huge, small) = (job("physics", "huge", 1000, 0), job("physics", "small", 1, 0));
         let grant = places.ask(&huge);
         assert_eq!(grant.room.pods, 10);
         take(&places, &huge, 0..10);
         drop(grant);
         assert_eq!(places.ask(&small).room.pods, 0);
-        names(&mut woken);
+        names(&woken);
         places.index.insert_pod(&pod(&huge, 3, "Succeeded"));
         assert_eq!(places.ask(&huge).room.pods, 0, "another one waits that has fewer");
         places.freed();
-        assert_eq!(names(&mut woken).last().map(String::as_str), Some("small"));
+        assert_eq!(names(&woken).last().map(String::as_str), Some("small"));
         assert_eq!(places.ask(&small).room.pods, 1);
     }
 
     #[test]
     fn priority_goes_before_fewer_pods_and_a_namespace_with_fewer_before_both() {
-        let (places, mut woken) = places(4, None);
+        let (places, woken) = places(4, None);
         let huge = job("physics", "huge", 100, 0);
         drop(places.ask(&huge));
         take(&places, &huge, 0..4);
@@ -318,9 +325,9 @@ mod tests {
         let mut order = Vec::new();
         for proc in 0..3 {
             places.index.insert_pod(&pod(&huge, proc, "Succeeded"));
-            names(&mut woken);
+            names(&woken);
             places.freed();
-            let next = names(&mut woken).remove(0);
+            let next = names(&woken).remove(0);
             let job = job(if next == "other" { "lab" } else { "physics" }, &next, 1, 0);
             take(&places, &job, 0..1);
             places.forget(&uid(&next));
@@ -340,13 +347,13 @@ mod tests {
 
     #[test]
     fn what_is_not_taken_is_free_again() {
-        let (places, mut woken) = places(5, None);
+        let (places, woken) = places(5, None);
         let grant = places.ask(&job("physics", "a", 5, 0));
         let waiting = job("physics", "b", 1, 0);
         assert_eq!(places.ask(&waiting).room.pods, 0);
-        names(&mut woken);
+        names(&woken);
         drop(grant);
-        assert_eq!(names(&mut woken), ["b"]);
+        assert_eq!(names(&woken), ["b"]);
         assert_eq!(places.ask(&waiting).room.pods, 1);
     }
 }

@@ -19,7 +19,7 @@ use duj_core::{
     userlog::Event,
 };
 use jiff::Timestamp;
-use kube::{ResourceExt, runtime::controller::Action};
+use kube::ResourceExt;
 use std::{sync::Arc, time::Duration};
 
 /// How often a decision may change within one run, because the API server refused what it asked for.
@@ -38,25 +38,25 @@ const REST: Duration = Duration::from_millis(200);
 /// Brings one job forward.
 pub async fn reconcile(
     job: Arc<DockerUniverseJob>,
-    context: Arc<Context>,
-) -> Result<Action, Error> {
+    context: &Context,
+) -> Result<Option<Duration>, Error> {
     context.index.wait_until_ready().await;
     if !context.claim.is_current() {
         context.claim.wait().await;
         // What was read of the job before may be hours old.
-        return Ok(Action::requeue(Duration::ZERO));
+        return Ok(Some(Duration::ZERO));
     }
     let uid = job.uid().unwrap_or_default();
     if let Some(rest) = context.memory.of(&uid, JobMemory::rest) {
-        return Ok(Action::requeue(rest));
+        return Ok(Some(rest));
     }
     let started = tokio::time::Instant::now();
-    let mut action = Action::requeue(Duration::from_secs(1));
+    let mut again = Some(Duration::from_secs(1));
     for _ in 0..ROUNDS {
         let newest = context.memory.newest(job.clone());
         // The places are kept until the pods are there.
         let grant = context.places.ask(&newest);
-        let observed = observe::observe(&context, newest, grant.room.clone()).await?;
+        let observed = observe::observe(context, newest, grant.room.clone()).await?;
         let decision = decide(&observed, &context.settings);
         let now = observed.now;
         let trouble = trouble::ask_again(&context.memory, &observed);
@@ -64,33 +64,32 @@ pub async fn reconcile(
         let wake = decision.wake.into_iter().chain(trouble).chain(transfers).min();
         let many = observed.total_procs() > MANY;
         let goes_on = wake.is_some_and(|wake| wake <= now);
-        let done = Box::pin(carry_out(&context, observed, decision)).await? == Made::Done;
+        let done = Box::pin(carry_out(context, observed, decision)).await? == Made::Done;
         drop(grant);
         if many && !goes_on {
             context.memory.of(&uid, |memory| memory.rest_for(REST));
         }
         if done {
-            action =
-                wake.map_or_else(Action::await_change, |wake| Action::requeue(until(wake, now)));
+            again = wake.map(|wake| until(wake, now));
             break;
         }
         // The server refused a pod: the next decision takes that into account.
     }
     context.memory.of(&uid, |memory| memory.errors = 0);
     context.metrics.reconciled(started.elapsed());
-    Ok(action)
+    Ok(again)
 }
 
 /// What to do about an error: log it, and try again later and later.
-pub fn retry(job: &DockerUniverseJob, error: &Error, context: &Context) -> Action {
+pub fn retry(job: &DockerUniverseJob, error: &Error, context: &Context) -> Duration {
     if error.is_not_leading() {
         // It waits there until this operator leads again.
-        return Action::requeue(Duration::from_millis(200));
+        return Duration::from_millis(200);
     }
     context.metrics.failed();
     if error.is_conflict() {
         // Our cache was older than the server; the watch brings the newer job in a moment.
-        return Action::requeue(Duration::from_millis(200));
+        return Duration::from_millis(200);
     }
     let uid = job.uid().unwrap_or_default();
     let errors = context.memory.of(&uid, |memory| {
@@ -103,7 +102,7 @@ pub fn retry(job: &DockerUniverseJob, error: &Error, context: &Context) -> Actio
         let note = format!("the operator cannot go on with this job, and tries again: {error}");
         context.recorder.tell(job, true, "CannotGoOn", note);
     }
-    Action::requeue(Duration::from_millis(500u64 << errors.min(7)))
+    Duration::from_millis(500u64 << errors.min(7))
 }
 
 async fn carry_out(

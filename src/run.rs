@@ -18,21 +18,22 @@ use crate::{
     record::Recorder,
     trouble::Spacing,
     watch,
+    workqueue::Workqueue,
 };
 use anyhow::{Context as _, bail};
+use duj_api::DockerUniverseJob;
 use duj_core::settings::Settings;
-use futures::StreamExt;
 use kube::{
     Client, Config,
     client::ClientBuilder,
-    runtime::{controller, controller::Controller, reflector},
+    runtime::{reflector, reflector::Store},
 };
 use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::{signal::unix, sync::mpsc, task::JoinSet};
 use tower::limit::ConcurrencyLimitLayer;
 
 /// Jobs that are reconciled at the same time.
-const CONCURRENCY: u16 = 32;
+const CONCURRENCY: usize = 32;
 /// Requests in flight at the same time; the client opens a connection for each.
 const IN_FLIGHT: usize = 64;
 /// Pause before an API server that does not answer yet is asked again; doubled each time.
@@ -56,6 +57,8 @@ pub struct Context {
     pub settings: Settings,
     /// Pods and commands by job.
     pub index: Arc<Index>,
+    /// Which job is looked at next.
+    pub workqueue: Arc<Workqueue>,
     /// Places for pods, within the installation's limits.
     pub places: Places,
     /// What is remembered between decisions.
@@ -164,7 +167,7 @@ pub fn operate(
         installation;
     let metrics = Arc::new(Metrics::default());
     let index = Arc::new(Index::default());
-    let (wake, woken) = mpsc::unbounded_channel();
+    let workqueue = Arc::new(Workqueue::default());
     let claim = if candidate.is_some() { Claim::none(clock) } else { Claim::undisputed(clock) };
     let client = leadership::gated(client, claim.clone());
     let (recorder, write_events) = Recorder::new(client.clone(), own_name, clock, metrics.clone());
@@ -174,9 +177,10 @@ pub fn operate(
         claim,
         namespace,
         clock,
-        places: Places::new(settings.limits.clone(), index.clone(), wake),
+        places: Places::new(settings.limits.clone(), index.clone(), workqueue.clone()),
         settings,
         index,
+        workqueue,
         memory: Memory::default(),
         spacing: Spacing::default(),
         log_spacing: hearing::spacing(),
@@ -185,7 +189,7 @@ pub fn operate(
     });
     let mut tasks = JoinSet::new();
     tasks.spawn(ended(write_events));
-    spawn_reconciler(&mut tasks, &context, woken);
+    spawn_reconciler(&mut tasks, &context);
     if let Some(candidate) = candidate {
         tasks.spawn(stand(context.clone(), candidate));
     }
@@ -199,11 +203,7 @@ async fn stand(context: Arc<Context>, candidate: Candidate) -> anyhow::Result<()
     election::stand(candidate, claim, context.clock, metrics, warm).await
 }
 
-fn spawn_reconciler(
-    tasks: &mut JoinSet<anyhow::Result<()>>,
-    context: &Arc<Context>,
-    woken: mpsc::UnboundedReceiver<JobKey>,
-) {
+fn spawn_reconciler(tasks: &mut JoinSet<anyhow::Result<()>>, context: &Arc<Context>) {
     let (store, writer) = reflector::store();
     let (deleted, suspects) = mpsc::unbounded_channel();
     let (places, told) = mpsc::unbounded_channel();
@@ -213,27 +213,32 @@ fn spawn_reconciler(
     };
     tasks.spawn(ended(orphans::release(context.clone(), suspects, known)));
     tasks.spawn(ended(command_answers::look_after(context.clone(), store.clone(), told)));
-    let controller = Controller::for_stream(watch::jobs(context, writer, deleted), store)
-        .reconcile_on(watch::pods(context))
-        .reconcile_on(watch::woken(woken))
-        .reconcile_on(watch::commands(context, places))
-        .with_config(controller::Config::default().concurrency(CONCURRENCY))
-        .run(
-            reconcile::reconcile,
-            |job, error, context| reconcile::retry(&job, error, &context),
-            context.clone(),
-        );
+    tasks.spawn(ended(watch::jobs(context, writer, deleted)));
+    tasks.spawn(ended(watch::pods(context)));
+    tasks.spawn(ended(watch::commands(context, places)));
+    let clock = context.clone();
     tasks.spawn(async move {
-        controller
-            .for_each(|result| async {
-                if let Err(error) = result {
-                    // A failed reconciliation has been logged by its retry; a vanished job is normal.
-                    tracing::debug!("{error}");
-                }
-            })
-            .await;
+        clock.workqueue.tell_time().await;
         Ok(())
     });
+    for _ in 0..CONCURRENCY {
+        tasks.spawn(ended(work(context.clone(), store.clone())));
+    }
+}
+
+/// Looks at one job after the other, as long as the operator runs.
+async fn work(context: Arc<Context>, jobs: Store<DockerUniverseJob>) {
+    loop {
+        let key = context.workqueue.next().await;
+        let again = match jobs.get(&watch::reference(&key)) {
+            Some(job) => match reconcile::reconcile(job.clone(), &context).await {
+                Ok(again) => again,
+                Err(error) => Some(reconcile::retry(&job, &error, &context)),
+            },
+            None => None, // it is gone
+        };
+        context.workqueue.done(key, again);
+    }
 }
 
 /// A task that cannot fail; its end alone is the news.

@@ -2,10 +2,9 @@
 //!
 //! Invariant: of a pod only what a decision reads is kept; a watch that breaks is begun again, with growing pauses.
 
-use crate::{index::JobKey, orphans::Suspect, run::Context};
+use crate::{index::JobKey, orphans::Suspect, run::Context, slim::SlimPod, workqueue::Class};
 use duj_api::{DockerUniverseCommand, DockerUniverseJob, names};
-use futures::{Stream, StreamExt, future, stream};
-use k8s_openapi::api::core::v1::Pod;
+use futures::{StreamExt, future};
 use kube::{
     Api, Client, ResourceExt,
     runtime::{
@@ -15,7 +14,7 @@ use kube::{
     },
 };
 use std::sync::Arc;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::UnboundedSender;
 
 /// All objects of a kind, or those of one namespace.
 pub fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -29,12 +28,12 @@ where
     }
 }
 
-/// Jobs that were added or changed. Those that were deleted go to `deleted` instead.
+/// Keeps the cache of jobs and wakes those that were added or changed. Those that were deleted go to `deleted` instead.
 pub fn jobs(
     context: &Arc<Context>,
     writer: Writer<DockerUniverseJob>,
     deleted: UnboundedSender<Suspect>,
-) -> impl Stream<Item = Result<DockerUniverseJob, watcher::Error>> + Send + use<> {
+) -> impl Future<Output = ()> + Send + use<> {
     let context = context.clone();
     let api: Api<DockerUniverseJob> = api(&context.client, context.namespace.as_deref());
     watcher(api, watcher::Config::default())
@@ -58,6 +57,11 @@ pub fn jobs(
             if let Some(id) = job.status.as_ref().and_then(|status| status.cluster_id) {
                 context.cluster_ids.seen(id);
             }
+            let is_gone = matches!(event, Ok(watcher::Event::Delete(_)));
+            if !is_gone {
+                let class = if job.status.is_none() { Class::New } else { Class::UnderWay };
+                context.workqueue.add(key(job), class);
+            }
             if let Ok(watcher::Event::Delete(job)) = event {
                 let uid = job.uid().unwrap_or_default();
                 context.memory.forget(&uid);
@@ -66,40 +70,32 @@ pub fn jobs(
                 let _ = deleted.send((uid, key(job)));
             }
         })
-        .applied_objects()
+        .for_each(|_| future::ready(()))
 }
 
-/// The jobs that pods speak of.
-pub fn pods(
-    context: &Arc<Context>,
-) -> impl Stream<Item = ObjectRef<DockerUniverseJob>> + Send + use<> {
+/// Wakes the jobs that pods speak of.
+pub fn pods(context: &Arc<Context>) -> impl Future<Output = ()> + Send + use<> {
     let context = context.clone();
-    let api: Api<Pod> = api(&context.client, context.namespace.as_deref());
+    let api: Api<SlimPod> = api(&context.client, context.namespace.as_deref());
     let selector = format!("{}={}", names::LABEL_MANAGED_BY, names::MANAGED_BY);
     watcher(api, watcher::Config::default().labels(&selector))
         .default_backoff()
         .inspect(log_errors("pods"))
         .filter_map(|event| future::ready(event.ok()))
-        .flat_map(move |event| {
-            let concerned = context.index.pod_event(event);
+        .for_each(move |event| {
+            for key in context.index.pod_event(event) {
+                context.workqueue.add(key, Class::UnderWay);
+            }
             context.places.freed();
-            stream::iter(concerned)
+            future::ready(())
         })
-        .map(|key| reference(&key))
 }
 
-/// The jobs whose turn it is to have more pods.
-pub fn woken(
-    mut keys: UnboundedReceiver<JobKey>,
-) -> impl Stream<Item = ObjectRef<DockerUniverseJob>> + Send {
-    stream::poll_fn(move |context| keys.poll_recv(context)).map(|key| reference(&key))
-}
-
-/// The jobs that commands are for; each place is also told to `places`, for commands without a job.
+/// Wakes the jobs that commands are for; each place is also told to `places`, for commands without a job.
 pub fn commands(
     context: &Arc<Context>,
     places: UnboundedSender<JobKey>,
-) -> impl Stream<Item = ObjectRef<DockerUniverseJob>> + Send + use<> {
+) -> impl Future<Output = ()> + Send + use<> {
     let context = context.clone();
     let api: Api<DockerUniverseCommand> = api(&context.client, context.namespace.as_deref());
     watcher(api, watcher::Config::default())
@@ -107,11 +103,13 @@ pub fn commands(
         .modify(|command| command.managed_fields_mut().clear())
         .inspect(log_errors("commands"))
         .filter_map(|event| future::ready(event.ok()))
-        .flat_map(move |event| stream::iter(context.index.command_event(event)))
-        .map(move |key| {
-            // The receiver lives as long as the process.
-            let _ = places.send(key.clone());
-            reference(&key)
+        .for_each(move |event| {
+            for key in context.index.command_event(event) {
+                context.workqueue.add(key.clone(), Class::UnderWay);
+                // The receiver lives as long as the process.
+                let _ = places.send(key);
+            }
+            future::ready(())
         })
 }
 

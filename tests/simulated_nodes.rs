@@ -13,6 +13,7 @@ mod reality;
 use duj_api::{DockerUniverseJob, names};
 use duj_core::{
     pod::{Attempt, pod_for},
+    queue::Items,
     settings::{Delivery, Settings},
 };
 use duj_scale::{
@@ -39,7 +40,10 @@ fn pod(number: u32) -> Value {
     let attempt = Attempt { cluster_id: 7, proc: 0, number, starts: number, delivery };
     let settings =
         Settings { image: "registry.example.org/own@sha256:00".into(), ..Settings::default() };
-    let mut pod = serde_json::to_value(pod_for(&job, &settings, attempt).unwrap()).unwrap();
+    let mut pod = serde_json::to_value(
+        pod_for(&job, &Items::read(None, None).unwrap(), &settings, attempt).unwrap(),
+    )
+    .unwrap();
     pod["metadata"]["uid"] = json!(format!("pod-{number}"));
     pod["metadata"]["creationTimestamp"] = json!("2026-11-22T12:00:00Z");
     pod["status"] = json!({ "phase": "Pending" });

@@ -4,7 +4,7 @@
 //! made; one that is there is adopted only if owner, proc and attempt are the wanted ones.
 
 use super::{Error, Made, call, namespace};
-use crate::{index::version, memory::Unsure, metrics::Verb, refusal, run::Context};
+use crate::{index::version, memory::Unsure, metrics::Verb, refusal, run::Context, slim::SlimPod};
 use duj_api::{DockerUniverseJob, names};
 use duj_core::{
     facts::PodFacts,
@@ -13,9 +13,9 @@ use duj_core::{
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    Api, ResourceExt,
+    Api, Resource, ResourceExt,
     api::{ListParams, Patch, PatchParams, PostParams},
-    core::Status,
+    core::{Request, Status},
 };
 use serde_json::json;
 
@@ -52,9 +52,10 @@ pub(super) async fn create_pod(
         nobody_came_between(context, job).await?;
     }
     context.metrics.wrote(Verb::CreatePod);
-    match call("create the job's pod", pods.create(&PostParams::default(), pod)).await {
+    match call("create the job's pod", create(context, job, pod)).await {
         Ok(made) => {
-            adopt(context, &uid, &made);
+            adopt(context, &uid, &made.0);
+            context.index.insert_made(&made.0);
             Ok(Made::Done)
         }
         Err(error) if error.is_not_leading() => Err(error),
@@ -71,6 +72,18 @@ pub(super) async fn create_pod(
             not_created(context, &pods, &uid, pod, &status).await
         }
     }
+}
+
+/// Creates it; of the answer only what is read is parsed.
+async fn create(
+    context: &Context,
+    job: &DockerUniverseJob,
+    pod: &Pod,
+) -> Result<SlimPod, kube::Error> {
+    let url = Pod::url_path(&(), Some(&namespace(job)));
+    let body = serde_json::to_vec(pod).map_err(kube::Error::SerdeError)?;
+    let request = Request::new(url).create(&PostParams::default(), body);
+    context.client.request(request.map_err(kube::Error::BuildRequest)?).await
 }
 
 /// A later attempt follows from the last status, and its name may have been used before: another operator may have made
@@ -164,14 +177,14 @@ pub async fn find_pod(
 
 /// Looks at the server for all pods that say they are the job's, whether or not a watch tells of them.
 pub async fn find_pods(context: &Context, job: &DockerUniverseJob) -> Result<Vec<PodFacts>, Error> {
-    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &namespace(job));
+    let pods: Api<SlimPod> = Api::namespaced(context.client.clone(), &namespace(job));
     let uid = job.uid().unwrap_or_default();
     let mut found = Vec::new();
     let mut page =
         ListParams::default().labels(&format!("{}={uid}", names::LABEL_JOB_UID)).limit(PAGE);
     loop {
         let list = call("look for the job's pods", pods.list(&page)).await?;
-        for pod in list.items {
+        for SlimPod(pod) in list.items {
             if PodFacts::read(&pod).is_none_or(|facts| facts.owner != uid) {
                 continue;
             }

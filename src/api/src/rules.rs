@@ -129,7 +129,8 @@ macro_rules! unchanged {
 
 /// The fields that shape a pod, compared between the stored and the new job.
 pub const MENDING: &str = concat!(
-    "(has(oldSelf.status) && has(oldSelf.status.counts) && oldSelf.status.counts.held > 0",
+    // Every write of a status asks this: what is equal as a whole need not be compared field by field.
+    "self.spec == oldSelf.spec || (has(oldSelf.status) && has(oldSelf.status.counts) && oldSelf.status.counts.held > 0",
     " && oldSelf.status.counts.idle + oldSelf.status.counts.running + oldSelf.status.counts.suspended == 0) || (",
     unchanged!(
         "executable" "overrideEntrypoint" "input" "output" "error" "transferInput" "maxTransferInputMb" "transferOutput"
