@@ -102,7 +102,7 @@ pub fn retry(job: &DockerUniverseJob, error: &Error, context: &Context) -> Durat
         let note = format!("the operator cannot go on with this job, and tries again: {error}");
         context.recorder.tell(job, true, "CannotGoOn", note);
     }
-    Duration::from_millis(500u64 << errors.min(7))
+    Duration::from_millis(500u64 << errors.min(7)).max(error.retry_after())
 }
 
 async fn carry_out(

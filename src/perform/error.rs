@@ -4,6 +4,7 @@
 //! happened.
 
 use kube::core::Status;
+use std::time::Duration;
 use thiserror::Error;
 
 /// A call that did not come to its end. Whether it happened is found out by the next observation.
@@ -101,6 +102,13 @@ impl Error {
             || self.status().is_some_and(refused)
     }
 
+    /// How long the API server wants to be left alone (`Retry-After`), a minute at most.
+    pub fn retry_after(&self) -> Duration {
+        let details = self.status().and_then(|status| status.details.as_ref());
+        let seconds = details.map_or(0, |details| u64::from(details.retry_after_seconds));
+        Duration::from_secs(seconds.min(60))
+    }
+
     pub(super) fn is_not_found(&self) -> bool {
         self.status().is_some_and(Status::is_not_found)
     }
@@ -109,6 +117,7 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     /// What is wrong with all jobs at once is not told to the owner of each.
     #[test]
@@ -128,6 +137,12 @@ mod tests {
         ] {
             assert_eq!(answered(code).is_lasting(), lasting, "{code}");
         }
+        let status =
+            serde_json::from_value(json!({ "code": 429, "details": { "retryAfterSeconds": 7 } }));
+        let status: Status = status.unwrap();
+        let busy =
+            Error::Api { attempt: "try", source: Box::new(kube::Error::Api(Box::new(status))) };
+        assert_eq!((busy.retry_after().as_secs(), answered(429).retry_after().as_secs()), (7, 0));
         assert!(Error::ForeignPage("x-userlog-1".into()).is_lasting());
         assert!(!Error::NoAnswer("try").is_lasting());
         assert!(!Error::NotLeading("try").is_lasting());
