@@ -5,11 +5,19 @@
 
 use crate::{leadership::claim::Standing, run::Context};
 use anyhow::Context as _;
-use axum::{Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    routing::get,
+};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// Who waits and has not heard of the API server for longer does not know whether it has to take over.
 const SILENCE: Duration = Duration::from_secs(10);
+
+/// The format that the metrics are told in.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Serves until the process ends.
 pub async fn serve(listen: SocketAddr, context: Arc<Context>) -> anyhow::Result<()> {
@@ -21,7 +29,9 @@ pub async fn serve(listen: SocketAddr, context: Arc<Context>) -> anyhow::Result<
         .route("/readyz", get(readyz))
         .route(
             "/metrics",
-            get(|State(context): State<Arc<Context>>| async move { context.metrics.text() }),
+            get(|State(context): State<Arc<Context>>| async move {
+                ([(header::CONTENT_TYPE, OPEN_METRICS)], context.metrics.text())
+            }),
         )
         .with_state(context);
     axum::serve(listener, router).await.context("the server of probes and metrics ended")

@@ -12,7 +12,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// A job's place: namespace and name. Commands by constraint have their namespace for a place, with a name that no job has.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,26 +72,30 @@ impl Live {
 
 impl State {
     /// Takes in what is known of a pod in place of what was known.
-    fn put(&mut self, known: Known) {
+    fn put(&mut self, mut known: Known) {
         let (owner, uid) = (known.facts.owner.clone(), known.facts.uid.clone());
-        self.drop_pod(&owner, &uid);
-        if !known.facts.ended() {
+        let before = self.drop_pod(&owner, &uid);
+        if known.facts.ended() {
+            known.ended = before.and_then(|before| before.ended).or_else(|| Some(Instant::now()));
+        } else {
             self.live.count(&owner, &known.job.namespace, true);
         }
         self.pods.entry(owner).or_default().insert(uid, known);
     }
 
-    /// Forgets a pod.
-    fn drop_pod(&mut self, owner: &str, uid: &str) {
-        let Some(pods) = self.pods.get_mut(owner) else { return };
-        if let Some(known) = pods.remove(uid)
+    /// Forgets a pod. What was known of it.
+    fn drop_pod(&mut self, owner: &str, uid: &str) -> Option<Known> {
+        let pods = self.pods.get_mut(owner)?;
+        let known = pods.remove(uid);
+        if pods.is_empty() {
+            self.pods.remove(owner);
+        }
+        if let Some(known) = &known
             && !known.facts.ended()
         {
             self.live.count(owner, &known.job.namespace, false);
         }
-        if pods.is_empty() {
-            self.pods.remove(owner);
-        }
+        known
     }
 }
 
@@ -103,6 +107,8 @@ struct Known {
     /// The watch tells of it no more, although our finalizer may still keep it: somebody took its label off, or it went
     /// while nobody watched. The API server has to be asked.
     hidden: bool,
+    /// When its end was told.
+    ended: Option<Instant>,
     /// It is as we made it, and the watch has not told of it.
     made: bool,
 }
@@ -219,7 +225,7 @@ impl Index {
         }
         let known = state.pods.get(&facts.owner).and_then(|pods| pods.get(&facts.uid));
         if known.is_none_or(|known| known.version <= version) {
-            state.put(Known { version, job: job.clone(), facts, hidden, made: false });
+            state.put(Known { version, job: job.clone(), facts, hidden, made: false, ended: None });
         }
         Some(job)
     }
@@ -324,6 +330,11 @@ impl Index {
         let state = self.state();
         let pods = state.pods.get(job_uid).into_iter().flat_map(BTreeMap::values);
         pods.map(|known| known.facts.clone()).collect()
+    }
+
+    /// When the end of a pod was told.
+    pub fn ended_since(&self, job_uid: &str, uid: &str) -> Option<Instant> {
+        self.state().pods.get(job_uid)?.get(uid)?.ended
     }
 
     /// How many pods live.

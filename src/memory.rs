@@ -30,6 +30,8 @@ pub struct JobMemory {
     pub refusals: u32,
     /// Pods whose creation was not answered, by their proc: they may be there, or come yet.
     pub unsure: HashMap<u32, Unsure>,
+    /// Since when those procs are idle whose pods are being made.
+    pub idle_since: HashMap<u32, Timestamp>,
     /// When the policies of all procs are to be evaluated again.
     pub policies_due: Option<Timestamp>,
     /// Pages of records that the job's status names.

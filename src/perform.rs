@@ -10,7 +10,12 @@ pub use creation::{find_pod, find_pods};
 pub use error::Error;
 
 use crate::{
-    leadership::gate, metrics::Verb, records_pages, run::Context, slim::SlimPod, userlog_pages,
+    leadership::gate,
+    metrics::{Kind, Verb},
+    records_pages,
+    run::Context,
+    slim::SlimPod,
+    userlog_pages,
 };
 use duj_api::{
     DockerUniverseCommand, DockerUniverseCommandStatus, DockerUniverseJob, DockerUniverseJobStatus,
@@ -76,11 +81,13 @@ pub async fn write_status(
     });
     context.metrics.wrote(Verb::PatchStatus);
     let parameters = PatchParams::default();
-    call(
+    let written = call(
         "write the job's status",
         jobs.patch_status(&job.name_any(), &parameters, &Patch::Merge(patch)),
     )
-    .await
+    .await?;
+    context.metrics.answered(Kind::Jobs, &written);
+    Ok(written)
 }
 
 /// Carries out the effects of a decision: those on different pods at the same time, all others in their order.
@@ -199,6 +206,7 @@ fn heard(context: &Context, pod: &Pod) {
         && pod.metadata.deletion_grace_period_seconds == Some(0);
     if !gone {
         context.index.insert_pod(pod);
+        context.metrics.answered(Kind::Pods, pod);
     }
 }
 
@@ -293,6 +301,7 @@ pub async fn write_command_status(
     let parameters = PatchParams::default();
     match call("answer a command", commands.patch_status(name, &parameters, &patch)).await {
         Ok(command) => {
+            context.metrics.answered(Kind::Commands, &command);
             context.index.insert_command(command);
             Ok(())
         }

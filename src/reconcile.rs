@@ -7,7 +7,7 @@
 use crate::{
     hearing,
     memory::JobMemory,
-    observe,
+    metrics, observe,
     perform::{self, Error, Made},
     run::Context,
     trouble,
@@ -15,7 +15,7 @@ use crate::{
 use duj_api::DockerUniverseJob;
 use duj_core::{
     decide::decide,
-    observed::{Decision, Observed, RefusalKind},
+    observed::{Decision, Effect, Observed, RefusalKind},
     userlog::Event,
 };
 use jiff::Timestamp;
@@ -112,16 +112,27 @@ async fn carry_out(
 ) -> Result<Made, Error> {
     let uid = observed.job.uid().unwrap_or_default();
     let Decision { before, status, events, deferred, after, policies_due, .. } = decision;
+    let idle_since = metrics::idle_since(&observed.job, observed.job.status.as_ref(), &before);
+    context.memory.of(&uid, |memory| memory.idle_since = idle_since);
     if let Made::Refused = perform::all(context, &observed.job, before).await? {
         return Ok(Made::Refused);
     }
+    let newest = status.as_ref().or(observed.job.status.as_ref());
+    let idle_since = metrics::idle_since(&observed.job, newest, &after);
     context.memory.of(&uid, |memory| {
         let since = memory.uncommitted_since.unwrap_or(observed.now);
         memory.uncommitted_since = deferred.then_some(since);
         memory.policies_due = policies_due.or(memory.policies_due);
+        memory.idle_since = idle_since;
     });
     if let Some(status) = status {
         let written = perform::write_status(context, &observed.job, status).await?;
+        context.metrics.committed(&events);
+        let ends = after.iter().filter_map(|effect| match effect {
+            Effect::ReleasePod { uid: pod, .. } => context.index.ended_since(&uid, pod),
+            _ => None,
+        });
+        ends.for_each(|since| context.metrics.end_committed(since.elapsed()));
         if context.settings.event_log {
             tell_events(&observed.job, &events);
         }

@@ -169,7 +169,7 @@ pub fn operate(
     let index = Arc::new(Index::default());
     let workqueue = Arc::new(Workqueue::default());
     let claim = if candidate.is_some() { Claim::none(clock) } else { Claim::undisputed(clock) };
-    let client = leadership::gated(client, claim.clone());
+    let client = leadership::gated(client, claim.clone(), metrics.clone());
     let (recorder, write_events) = Recorder::new(client.clone(), own_name, clock, metrics.clone());
     let context = Arc::new(Context {
         cluster_ids: ClusterIds::new(client.clone(), &own_namespace),

@@ -2,7 +2,9 @@
 //!
 //! Invariant: of a pod only what a decision reads is kept; a watch that breaks is begun again, with growing pauses.
 
-use crate::{index::JobKey, orphans::Suspect, run::Context, slim::SlimPod, workqueue::Class};
+use crate::{
+    index::JobKey, metrics::Kind, orphans::Suspect, run::Context, slim::SlimPod, workqueue::Class,
+};
 use duj_api::{DockerUniverseCommand, DockerUniverseJob, names};
 use futures::{StreamExt, future};
 use kube::{
@@ -42,6 +44,9 @@ pub fn jobs(
         .reflect(writer)
         .inspect(log_errors("jobs"))
         .inspect(move |event| {
+            if let Ok(event) = event {
+                context.metrics.job_told(event);
+            }
             if matches!(event, Ok(watcher::Event::InitDone)) {
                 context.index.jobs_are_known();
             }
@@ -83,9 +88,11 @@ pub fn pods(context: &Arc<Context>) -> impl Future<Output = ()> + Send + use<> {
         .inspect(log_errors("pods"))
         .filter_map(|event| future::ready(event.ok()))
         .for_each(move |event| {
+            context.metrics.told(Kind::Pods, &event);
             for key in context.index.pod_event(event) {
                 context.workqueue.add(key, Class::UnderWay);
             }
+            context.metrics.pods_live(context.index.live());
             context.places.freed();
             future::ready(())
         })
@@ -104,6 +111,7 @@ pub fn commands(
         .inspect(log_errors("commands"))
         .filter_map(|event| future::ready(event.ok()))
         .for_each(move |event| {
+            context.metrics.told(Kind::Commands, &event);
             for key in context.index.command_event(event) {
                 context.workqueue.add(key.clone(), Class::UnderWay);
                 // The receiver lives as long as the process.

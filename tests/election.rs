@@ -244,7 +244,7 @@ async fn who_is_told_to_end_gives_back_only_when_its_writes_have_ended() {
     let server = Server::default();
     let (first, second) = pair(&server).await;
     let objects: Api<ConfigMap> =
-        Api::default_namespaced(gated(first.client.clone(), first.claim.clone()));
+        Api::default_namespaced(gated(first.client.clone(), first.claim.clone(), Arc::default()));
     first.connect(false);
     let write = tokio::spawn(async move {
         drop(objects.create(&PostParams::default(), &ConfigMap::default()).await);

@@ -5,11 +5,13 @@
 //! that was stopped on the way finds out before it goes on.
 
 use super::{Claim, WRITE, claim::NotLeading};
+use crate::metrics::Metrics;
 use axum::http::{Method, Request, Response};
 use kube::{Client, client::Body};
 use std::{
     future::poll_fn,
     pin::pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -21,16 +23,32 @@ use tower::{BoxError, Service};
 #[error("no answer in time")]
 pub struct GivenUp;
 
-/// A client whose writes need a claim.
-pub fn gated(client: Client, claim: Claim) -> Client {
+/// A client whose writes need a claim, and whose requests are counted.
+pub fn gated(client: Client, claim: Claim, metrics: Arc<Metrics>) -> Client {
     let namespace = client.default_namespace().to_owned();
-    Client::new(Gate { client, claim }, namespace)
+    Client::new(Gate { client, claim, metrics }, namespace)
 }
 
 #[derive(Clone)]
 struct Gate {
     client: Client,
     claim: Claim,
+    metrics: Arc<Metrics>,
+}
+
+/// Sends a request and counts what becomes of it.
+async fn send(
+    client: Client,
+    metrics: Arc<Metrics>,
+    request: Request<Body>,
+) -> kube::Result<Response<Body>> {
+    let mut sent = metrics.sent(request.method(), request.uri());
+    let answer = client.send(request).await;
+    match &answer {
+        Ok(answer) => sent.answered(answer.status().as_u16()),
+        Err(_) => sent.broke(),
+    }
+    answer
 }
 
 impl Service<Request<Body>> for Gate {
@@ -43,13 +61,13 @@ impl Service<Request<Body>> for Gate {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let Self { client, claim } = self.clone();
+        let Self { client, claim, metrics } = self.clone();
         Box::pin(async move {
             if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
-                return Ok(client.send(request).await?);
+                return Ok(send(client, metrics, request).await?);
             }
             let _permit = claim.admit()?;
-            let sent = under(&claim, client.send(request));
+            let sent = under(&claim, send(client, metrics, request));
             Ok(tokio::time::timeout(WRITE, sent).await.map_err(|_| GivenUp)???)
         })
     }
@@ -93,10 +111,7 @@ mod tests {
         Api,
         api::{DeleteParams, Patch, PatchParams, PostParams},
     };
-    use std::sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    };
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -123,7 +138,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_does_not_lead_reads_and_writes_nothing() {
         let (client, asked) = server(Duration::ZERO);
-        let objects: Api<ConfigMap> = Api::default_namespaced(gated(client, claim()));
+        let objects: Api<ConfigMap> =
+            Api::default_namespaced(gated(client, claim(), Arc::default()));
         let object = ConfigMap::default();
         let parameters = PostParams::default();
         let patch = Patch::Merge(&object);
@@ -145,7 +161,8 @@ mod tests {
             let (client, _) = server(takes * SECOND);
             let claim = claim();
             claim.grant("me", 1, claim.uptime() + 2 * SECOND);
-            let objects: Api<ConfigMap> = Api::default_namespaced(gated(client, claim.clone()));
+            let objects: Api<ConfigMap> =
+                Api::default_namespaced(gated(client, claim.clone(), Arc::default()));
             let prolong = async {
                 tokio::time::sleep(SECOND).await;
                 if prolonged {
@@ -167,7 +184,8 @@ mod tests {
         let (client, asked) = server(Duration::ZERO);
         let claim = claim();
         claim.grant("me", 1, claim.uptime() + 2 * SECOND);
-        let objects: Api<ConfigMap> = Api::default_namespaced(gated(client, claim.clone()));
+        let objects: Api<ConfigMap> =
+            Api::default_namespaced(gated(client, claim.clone(), Arc::default()));
         let (parameters, object) = (PostParams::default(), ConfigMap::default());
         let mut create = pin!(objects.create(&parameters, &object));
         // It is admitted, and waits for the connection's turn.

@@ -4,7 +4,14 @@
 //! made; one that is there is adopted only if owner, proc and attempt are the wanted ones.
 
 use super::{Error, Made, call, namespace};
-use crate::{index::version, memory::Unsure, metrics::Verb, refusal, run::Context, slim::SlimPod};
+use crate::{
+    index::version,
+    memory::Unsure,
+    metrics::{Kind, Verb},
+    refusal,
+    run::Context,
+    slim::SlimPod,
+};
 use duj_api::{DockerUniverseJob, names};
 use duj_core::{
     facts::PodFacts,
@@ -54,6 +61,11 @@ pub(super) async fn create_pod(
     context.metrics.wrote(Verb::CreatePod);
     match call("create the job's pod", create(context, job, pod)).await {
         Ok(made) => {
+            let since = context.memory.of(&uid, |memory| memory.idle_since.remove(&proc));
+            if let Some(since) = since {
+                context.metrics.pod_created(&uid, since, context.clock.now());
+            }
+            context.metrics.answered(Kind::Pods, &made);
             adopt(context, &uid, &made.0);
             context.index.insert_made(&made.0);
             Ok(Made::Done)
