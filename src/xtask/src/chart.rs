@@ -3,6 +3,7 @@
 //! Invariant: the operator's rights are exactly the list below. Whoever needs one more writes it here, where it is
 //! seen in review, and in the chart.
 
+mod monitoring;
 mod renderings;
 mod replicas;
 
@@ -21,7 +22,7 @@ const IMAGE: &str = "image.reference=registry.example.org/docker-universe@sha256
 
 /// Rights in every namespace with jobs: `group/resource: verbs`.
 const RIGHTS: [&str; 10] = [
-    "/configmaps: create get update",
+    "/configmaps: create delete get update",
     "/events: list",
     "/pods: create delete get list patch watch",
     "/pods/log: get",
@@ -44,7 +45,7 @@ const LEASE_RIGHTS: [&str; 2] = [
 ];
 
 /// Values that must be refused, and a part of what is then said.
-const REFUSALS: [(&[&str], &str); 15] = [
+const REFUSALS: [(&[&str], &str); 17] = [
     (&["image.reference="], "image.reference is required: say --set image.reference="),
     (&["image.refrence=x"], "additional properties 'refrence' not allowed"),
     (&["watchNamespaces=lab"], "additional properties 'watchNamespaces' not allowed"),
@@ -59,6 +60,11 @@ const REFUSALS: [(&[&str], &str); 15] = [
     (&["replicas=-1"], "/replicas"),
     (&["terminationGracePeriodSeconds=1"], "/terminationGracePeriodSeconds"),
     (&["podDisruptionBudget.minAvailable=1"], "additional properties 'minAvailable' not allowed"),
+    (
+        &["metrics.serviceMonitor.enabled=true"],
+        "metrics.serviceMonitor.enabled needs metrics.service.enabled",
+    ),
+    (&["metrics.serviceMonitor.interval=0s"], "/metrics/serviceMonitor/interval"),
     (&["policies.periodicHold=true"], "additional properties 'periodicHold' not allowed"),
 ];
 
@@ -92,6 +98,7 @@ pub(crate) fn check(helm: &Path) -> anyhow::Result<()> {
         chart.refuses(values, words)?;
     }
     definitions(&chart, &root.join("crds"))?;
+    monitoring::check(&chart, chart.path)?;
     replicas::check(&chart)?;
     switches(&chart)
 }
