@@ -70,7 +70,7 @@ impl Bench {
             Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         let client = Client::try_from(config)?;
         let plane = ControlPlane::find(&plan.cluster)?;
-        let fleet = Fleet::start(client.clone(), plan.nodes).await?;
+        let fleet = Fleet::start(client.clone(), plan.nodes, None).await?;
         Ok(Self { client, plan, fleet, plane, namespaces: AtomicUsize::new(0) })
     }
 

@@ -7,6 +7,7 @@ use crate::{
     kubelet::{self, Life, Moment},
     script::{Run, Script},
     slim::{self, Pod},
+    witness::{self, Witness},
 };
 use anyhow::Context as _;
 use futures::StreamExt as _;
@@ -73,6 +74,7 @@ struct Shared {
     lives: Mutex<HashMap<String, watch::Sender<bool>>>,
     ends: Mutex<Vec<End>>,
     deleted: AtomicU64,
+    witness: Option<Witness>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -80,8 +82,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Fleet {
-    /// Brings so many nodes into the cluster.
-    pub async fn start(client: Client, nodes: usize) -> anyhow::Result<Self> {
+    /// Brings so many nodes into the cluster; what runs there is written into this book.
+    pub async fn start(
+        client: Client,
+        nodes: usize,
+        witness: Option<Witness>,
+    ) -> anyhow::Result<Self> {
         let mut tasks = JoinSet::new();
         let names: Vec<String> = (0..nodes).map(|node| format!("simulated-{node:03}")).collect();
         for name in &names {
@@ -94,6 +100,7 @@ impl Fleet {
             lives: Mutex::default(),
             ends: Mutex::default(),
             deleted: AtomicU64::new(0),
+            witness,
         });
         tasks.spawn(renew(client, names));
         tasks.spawn(look_after(shared.clone()));
@@ -235,6 +242,10 @@ async fn live(shared: Arc<Shared>, pod: Pod, mut deleted: watch::Receiver<bool>)
     let bound = Timestamp::now();
     let mut life = Life { bound, began: bound, ended: bound, starter: script.starter };
     shared.write(&pod, &life, Moment::Creating).await;
+    if deleted.has_changed().is_err() {
+        return;
+    }
+    let run = shared.witness.as_ref().map(|witness| witness.begin(&pod));
     life.began = Timestamp::now();
     let quick = matches!(script.run, Run::For(time) if time < RELIST);
     if !quick {
@@ -252,8 +263,9 @@ async fn live(shared: Arc<Shared>, pod: Pod, mut deleted: watch::Receiver<bool>)
             Ok(_) => Moment::Stopped,
             Err(_) => return,
         },
-        () = ran => Moment::Exited(script.exit),
+        () = ran => Moment::Exited(exit(&script, &pod)),
     };
+    drop(run);
     life.ended = Timestamp::now();
     shared.write(&pod, &life, moment).await;
     let end = End { job: pod.owner().to_owned(), at: Instant::now() };
@@ -265,6 +277,13 @@ async fn live(shared: Arc<Shared>, pod: Pod, mut deleted: watch::Receiver<bool>)
     if must_go {
         confirm(shared, pod).await;
     }
+}
+
+/// What the container exits with in this attempt.
+fn exit(script: &Script, pod: &Pod) -> i32 {
+    let numbers = witness::numbers(pod.metadata.name.as_deref().unwrap_or_default());
+    let fails = numbers.is_some_and(|(_, attempt)| attempt < script.fails);
+    if fails { 1 } else { script.exit }
 }
 
 /// The kubelet's last word: nothing of the pod is left on the node.

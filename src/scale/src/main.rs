@@ -1,7 +1,8 @@
-//! `scale <plan.json>`: `cargo xtask bench scale` sets the stage, writes the plan and starts this.
+//! `scale <plan.json>` and `scale chaos <plan.json>`: `cargo xtask bench scale` and `cargo xtask chaos --scale` set the stage,
+//! write the plan and start this.
 
-use anyhow::Context as _;
-use duj_scale::{bench, plan::Plan};
+use anyhow::bail;
+use duj_scale::{bench, chaos, plan::Plan};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -15,11 +16,19 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
-    let path = std::env::args_os().nth(1).context("say where the plan is")?;
-    let plan = Plan::read(path.as_ref())?;
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    let (is_chaos, path) = match &words[..] {
+        [path] => (false, path),
+        [what, path] if what == "chaos" => (true, path),
+        _ => bail!("say where the plan is"),
+    };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let result = runtime.block_on(bench::run(plan));
+    let result = if is_chaos {
+        runtime.block_on(chaos::run(chaos::Plan::read(path.as_ref())?))
+    } else {
+        runtime.block_on(bench::run(Plan::read(path.as_ref())?))
+    };
     runtime.shutdown_background();
     result
 }

@@ -2,12 +2,13 @@
 
 use crate::{plan::Recipe, processes::Use};
 use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
     collections::BTreeMap,
     fs::File,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 use tokio::{
@@ -30,6 +31,11 @@ pub struct Operator {
 impl Operator {
     /// Starts it; it may not be ready.
     pub fn start(recipe: &Recipe, log: &Path) -> anyhow::Result<Self> {
+        Self::start_as("docker-universe-scale", recipe, log)
+    }
+
+    /// Starts it under this name; it may not be ready.
+    pub fn start_as(name: &str, recipe: &Recipe, log: &Path) -> anyhow::Result<Self> {
         let address = free_address()?;
         let log = File::options().create(true).append(true).open(log)?;
         let child = Command::new("setpriv")
@@ -40,7 +46,7 @@ impl Operator {
             .arg(format!("--listen={address}"))
             .env("KUBECONFIG", &recipe.kubeconfig)
             .env("POD_NAMESPACE", &recipe.namespace)
-            .env("POD_NAME", "docker-universe-scale")
+            .env("POD_NAME", name)
             .env("RUST_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -65,6 +71,22 @@ impl Operator {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
         Ok(())
+    }
+
+    /// Whether it says that it leads.
+    pub async fn leads(&self) -> bool {
+        self.get("/readyz").await.is_ok_and(|answer| answer.contains("ok: leads"))
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = self.pid.try_into().ok().and_then(Pid::from_raw).context("no process id")?;
+        Ok(kill_process(pid, signal)?)
     }
 
     /// Kills it, as a fault would.

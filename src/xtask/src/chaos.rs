@@ -13,6 +13,7 @@ mod people;
 mod plan;
 mod proxy;
 mod report;
+mod scale;
 mod server;
 mod stage;
 mod storm;
@@ -46,13 +47,20 @@ pub(crate) struct Arguments {
     #[arg(long)]
     seed: Option<u64>,
     /// The cluster of `cargo xtask cluster` that is meant; brought up if it is not
-    #[arg(long, value_name = "NAME", env = "DOCKER_UNIVERSE_CLUSTER", default_value = cluster::DEFAULT_NAME)]
-    cluster: String,
+    #[arg(long, value_name = "NAME", env = "DOCKER_UNIVERSE_CLUSTER")]
+    cluster: Option<String>,
     /// The operator is installed already
     #[arg(long)]
     installed: bool,
-    /// The form that `cargo xtask test` runs: 60 jobs, half a minute of killing
-    #[arg(long, conflicts_with_all = ["jobs", "minutes"])]
+    /// On simulated nodes: one job of many procs besides, and two operators that overlap. It brings a cluster of its own and
+    /// takes it down, unless one is named
+    #[arg(long, conflicts_with = "installed")]
+    scale: bool,
+    /// With --scale: procs of the one job
+    #[arg(long, default_value_t = 2000, requires = "scale")]
+    procs: usize,
+    /// The form that `cargo xtask test` runs: 60 jobs, half a minute of killing; with --scale a little more
+    #[arg(long, conflicts_with_all = ["jobs", "minutes", "procs"])]
     short: bool,
 }
 
@@ -91,7 +99,17 @@ const QUIET_TRIES: usize = 8;
 
 /// Runs it.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let cluster = cluster::up(&arguments.cluster)?;
+    if arguments.scale {
+        let seed = seed_or_new(arguments.seed);
+        let measure = if arguments.short {
+            scale::Measure::short(seed)
+        } else {
+            let Arguments { procs, jobs, minutes, .. } = *arguments;
+            scale::Measure { procs, jobs, seconds: minutes * 60.0, seed }
+        };
+        return scale::run(measure, arguments.cluster.as_deref());
+    }
+    let cluster = cluster::up(arguments.cluster.as_deref().unwrap_or(cluster::DEFAULT_NAME))?;
     image::push_workloads(&image::Registry::of_cluster(&cluster.registry)?)?;
     if !arguments.installed {
         let kubeconfig = cluster.kubeconfig.to_string_lossy();
@@ -115,6 +133,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 /// The short form, on a cluster where the operator is installed.
 pub(crate) fn short(cluster: &Cluster) -> anyhow::Result<()> {
     on(cluster, Measure::short(None))
+}
+
+/// The short form of it on simulated nodes, with a control plane of its own.
+pub(crate) fn short_at_scale() -> anyhow::Result<()> {
+    scale::run(scale::Measure::short(seed_or_new(None)), None)
 }
 
 fn on(cluster: &Cluster, measure: Measure) -> anyhow::Result<()> {

@@ -2,17 +2,28 @@
 //!
 //! Invariant: it ends well only if every example ended as its scene says; the cluster stays for the person to play with.
 
+mod progress;
 mod scenes;
 
 use crate::{cluster, deploy, image, kubectl::Kubectl};
 use anyhow::{Context as _, bail};
+use progress::{Counts, MANY, Progress, shortened};
 use scenes::{SCENES, Step};
 use serde_json::Value;
-use std::{fs, path::PathBuf, time::Instant};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
 /// The namespace of the examples; it enforces Pod Security *restricted*.
 const NAMESPACE: &str = "docker-universe-demo";
 const JOB: &str = "dockeruniversejob";
+/// A job of which nothing has changed for so long does not end as it should.
+const PATIENCE: Duration = Duration::from_mins(4);
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Arguments of `cargo xtask demo`.
 #[derive(clap::Args)]
@@ -90,6 +101,7 @@ impl Stage {
     fn set(arguments: &Arguments) -> anyhow::Result<Self> {
         let Some(kubeconfig) = &arguments.kubeconfig else {
             let cluster = cluster::up(&arguments.cluster)?;
+            image::push_workloads(&image::Registry::of_cluster(&cluster.registry)?)?;
             deploy::with(&[
                 "--cluster",
                 &cluster.name,
@@ -173,10 +185,7 @@ impl Stage {
             self.kubectl.feed(&["--namespace", NAMESPACE, verb, "--filename", "-"], &manifest)?;
         print!("{told}");
         let status = step.status;
-        let found = self.kubectl.until(&format!("job '{}' is {status}", step.job), |kubectl| {
-            let job = kubectl.get(&["--namespace", NAMESPACE, JOB, step.job])?;
-            Ok(is_at(&job, step).then_some(job))
-        });
+        let found = self.until(step);
         self.show(&["get", "duj", step.job])?;
         let job = match found {
             Ok(job) => job,
@@ -189,12 +198,37 @@ impl Stage {
         Ok(())
     }
 
+    /// Waits until the job is as it should be, and shows how far it is where it has many procs.
+    fn until(&self, step: &Step) -> anyhow::Result<Value> {
+        let mut progress = Progress::begin();
+        loop {
+            let job = self.kubectl.get(&["--namespace", NAMESPACE, JOB, step.job])?;
+            let is_at = is_at(&job, step);
+            progress.see(Counts::of(&job), is_at);
+            if is_at {
+                return Ok(job);
+            }
+            if progress.moved.elapsed() > PATIENCE {
+                let Step { job, status, .. } = step;
+                bail!(
+                    "job '{job}' is {status}: not so, and unchanged for {} s",
+                    PATIENCE.as_secs()
+                );
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+
     /// What a person wants to see of a job in this state.
     fn tell(&self, job: &Value, name: &str, status: &str) {
         match status {
             "Held" => println!("held: {}", text(job, "/status/procs/0/hold/reason")),
             "Completed" | "Removed" => {
-                let selector = format!("dockeruniverse.io/job={name}");
+                let total = Counts::of(job).total;
+                let mut selector = format!("dockeruniverse.io/job={name}");
+                if total >= MANY {
+                    let _ = write!(selector, ",dockeruniverse.io/proc-id={}", total - 1);
+                }
                 let words =
                     ["--namespace", NAMESPACE, "logs", "--selector", &selector, "--tail=20"];
                 if let Ok(output) = self.kubectl.run(&words)
@@ -204,7 +238,8 @@ impl Stage {
                     print!("{output}");
                 }
                 println!("--- userlog");
-                print!("{}", text(job, "/status/userLog/text"));
+                let log = text(job, "/status/userLog/text");
+                print!("{}", if total >= MANY { shortened(log, 4, 12) } else { log.to_owned() });
             }
             _ => {}
         }
@@ -234,6 +269,7 @@ fn is_at(job: &Value, step: &Step) -> bool {
     let stopping = ["/hold/stopping", "/remove/stopping"];
     job.pointer("/status/observedGeneration") == job.pointer("/metadata/generation")
         && !groups.is_empty()
+        && job.pointer("/status/counts/unmaterialized").is_none()
         && (step.but.is_none() || groups.iter().any(is_other))
         && groups.iter().all(|group| {
             text(group, "/status") == expected(group)

@@ -13,6 +13,7 @@ mod deploy;
 mod fuzz;
 mod image;
 mod kubectl;
+mod simulated;
 mod test;
 
 #[derive(Parser)]

@@ -142,6 +142,10 @@ pub(super) const SCENES: &[(&str, &[Step])] = &[
     ),
     ("a lease", &[step("lease.yaml", "lease", "Completed", &[("/exitCode", 0)])]),
     ("many procs", &[step("many-procs.yaml", "many-procs", "Completed", &[("/exitCode", 0)])]),
+    (
+        "two hundred procs, and how far they are",
+        &[step("many.yaml", "many", "Completed", &[("/exitCode", 0)])],
+    ),
     ("a sweep over rows", &[step("sweep.yaml", "sweep", "Completed", &[("/exitCode", 0)])]),
     ("lines of a ConfigMap", &[step("lines.yaml", "lines", "Completed", &[("/exitCode", 0)])]),
     (
