@@ -30,7 +30,11 @@ pub async fn serve(listen: SocketAddr, context: Arc<Context>) -> anyhow::Result<
         .route(
             "/metrics",
             get(|State(context): State<Arc<Context>>| async move {
-                ([(header::CONTENT_TYPE, OPEN_METRICS)], context.metrics.text())
+                ([(header::CONTENT_TYPE, OPEN_METRICS)], {
+                    let (waiting, running) = context.workqueue.depth();
+                    context.metrics.queue_depth(waiting, running);
+                    context.metrics.text()
+                })
             }),
         )
         .with_state(context);

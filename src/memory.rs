@@ -7,7 +7,7 @@ use duj_api::DockerUniverseJob;
 use duj_core::{observed::Refusal, queue::Items, spill::Page};
 use jiff::Timestamp;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -85,6 +85,12 @@ impl Memory {
     /// The job is gone.
     pub fn forget(&self, uid: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
+    /// Only the jobs with these UIDs are there.
+    pub fn keep(&self, uids: &HashSet<String>) {
+        let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.retain(|uid, _| uids.contains(uid));
     }
 
     /// The newer of the cached job and what we wrote last.

@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use std::{
     cmp::Reverse,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -127,6 +127,12 @@ impl Places {
         if waited {
             self.freed();
         }
+    }
+
+    /// Only the jobs with these UIDs are there.
+    pub fn keep(&self, uids: &HashSet<String>) {
+        self.state().waiting.retain(|uid, _| uids.contains(uid));
+        self.freed();
     }
 
     /// A place may be free: wakes those whose turn it is.

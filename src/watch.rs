@@ -15,7 +15,7 @@ use kube::{
         watcher::{self, watcher},
     },
 };
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 use tokio::sync::mpsc::UnboundedSender;
 
 /// All objects of a kind, or those of one namespace.
@@ -37,6 +37,7 @@ pub fn jobs(
     deleted: UnboundedSender<Suspect>,
 ) -> impl Future<Output = ()> + Send + use<> {
     let context = context.clone();
+    let mut listed = HashSet::new();
     let api: Api<DockerUniverseJob> = api(&context.client, context.namespace.as_deref());
     watcher(api, watcher::Config::default())
         .default_backoff()
@@ -47,8 +48,17 @@ pub fn jobs(
             if let Ok(event) = event {
                 context.metrics.job_told(event);
             }
-            if matches!(event, Ok(watcher::Event::InitDone)) {
-                context.index.jobs_are_known();
+            match event {
+                Ok(watcher::Event::Init) => listed.clear(),
+                Ok(watcher::Event::InitApply(job)) => listed.extend(job.uid()),
+                Ok(watcher::Event::InitDone) => {
+                    // Of those that went while the watch was broken nothing is told.
+                    context.memory.keep(&listed);
+                    context.places.keep(&listed);
+                    context.index.jobs_are_known();
+                    listed = HashSet::new();
+                }
+                _ => {}
             }
             let (watcher::Event::Apply(job)
             | watcher::Event::InitApply(job)
