@@ -51,7 +51,8 @@ pub async fn ask(
     for pod in pods.iter_mut() {
         let Some(question) = Question::of(pod, job) else { continue };
         let told = told(&context.memory, &uid, pod);
-        Arc::make_mut(pod).heard = told.as_ref().and_then(|told| question.answer(told));
+        Arc::make_mut(pod).heard =
+            told.as_ref().and_then(|told| question.answer(told)).map(Box::new);
         let due = told.as_ref().map_or(question.first, |told| told.next);
         if due > now || question.is_answered(pod) {
             continue;
@@ -68,7 +69,7 @@ pub async fn ask(
         let report = report.or_else(|| told.and_then(|told| told.report));
         let next = now.saturating_add(wait).unwrap_or(now);
         let told = Told { asked, next, report };
-        Arc::make_mut(pod).heard = question.answer(&told);
+        Arc::make_mut(pod).heard = question.answer(&told).map(Box::new);
         context.memory.of(&uid, |memory| memory.told.insert(pod.uid.clone(), told));
     }
     let is_there = |uid: &String| pods.iter().any(|pod| pod.uid == *uid);
@@ -129,7 +130,7 @@ impl Question {
     fn is_answered(&self, pod: &PodFacts) -> bool {
         let kept =
             |report: &Report| report.state == State::Kept && report.round > u64::from(pod.resends);
-        !self.seldom && pod.heard.as_ref().is_some_and(kept)
+        !self.seldom && pod.heard.as_deref().is_some_and(kept)
     }
 
     fn again(&self, now: Timestamp) -> SignedDuration {

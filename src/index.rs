@@ -216,10 +216,13 @@ impl Index {
     }
 
     fn take_in(&self, pod: &Pod, hidden: bool) -> Option<JobKey> {
-        let facts = Arc::new(PodFacts::read(pod)?);
+        let facts = PodFacts::read(pod)?;
         let job = job_of(pod)?;
         let version = version(pod);
         let mut state = self.state();
+        // Whose finalizer somebody else took off may not be accounted yet.
+        let accounted = state.released.contains(&facts.uid);
+        let facts = Arc::new(if accounted { facts.folded() } else { facts });
         if let Some(listed) = &mut state.relisted_pods {
             listed.insert((facts.owner.clone(), facts.uid.clone()));
         }

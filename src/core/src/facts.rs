@@ -107,15 +107,15 @@ pub struct PodFacts {
     /// The user's container.
     pub job: ContainerFacts,
     /// The init container that brings what the job needs, where there is one.
-    pub prepare: Option<ContainerFacts>,
+    pub prepare: Option<Box<ContainerFacts>>,
     /// The container that sends its outputs, where there is one.
-    pub transfer: Option<ContainerFacts>,
+    pub transfer: Option<Box<ContainerFacts>>,
     /// What `prepare` came to, where it brought something.
     pub prepared: Option<Box<Report>>,
     /// What `transfer` came to.
     pub sent: Option<Box<Report>>,
     /// What `prepare` or `transfer` last said while it ran, where the shell has asked.
-    pub heard: Option<Report>,
+    pub heard: Option<Box<Report>>,
     /// The image that the job runs in, where `prepare` may have looked at it.
     pub image: Option<String>,
     /// What its `transfer` was told of why the job is about to be stopped, and when.
@@ -162,8 +162,7 @@ impl PodFacts {
             suspended: annotation(names::ANNOTATION_SUSPEND)
                 .is_some_and(|value| value == control::SUSPENDED),
             lease: Lease::read(pod),
-            transfer: container_spec(pod, names::CONTAINER_TRANSFER)
-                .map(|_| ContainerFacts::default()),
+            transfer: container_spec(pod, names::CONTAINER_TRANSFER).map(|_| Box::default()),
             image: pod
                 .spec
                 .as_ref()
@@ -202,17 +201,17 @@ impl PodFacts {
         };
         self.job = of(names::CONTAINER_JOB).unwrap_or_default();
         if self.transfer.is_some() {
-            self.transfer = Some(of(names::CONTAINER_TRANSFER).unwrap_or_default());
+            self.transfer = Some(Box::new(of(names::CONTAINER_TRANSFER).unwrap_or_default()));
         }
         self.prepare = status
             .init_container_statuses
             .iter()
             .flatten()
             .find(|c| c.name == names::CONTAINER_PREPARE)
-            .map(container);
+            .map(|status| Box::new(container(status)));
         // Read once: a decision asks for them of each pod.
-        self.prepared = self.prepare.as_ref().and_then(report);
-        self.sent = self.transfer.as_ref().and_then(report);
+        self.prepared = self.prepare.as_deref().and_then(report);
+        self.sent = self.transfer.as_deref().and_then(report);
         for condition in status.conditions.iter().flatten() {
             let holds = condition.status == "True";
             let since = condition.last_transition_time.as_ref().map(|time| time.0);
@@ -236,6 +235,34 @@ impl PodFacts {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// What is left to know of a pod that has ended and whose end is accounted: whose it is, and since when it has ended. Of
+    /// a job of many procs most pods are such.
+    #[must_use]
+    pub fn folded(self) -> Self {
+        if !self.ended() || self.unaccounted || self.deleting.is_some() {
+            return self;
+        }
+        let end = self.job.terminated.map(|end| Terminated {
+            message: String::new(),
+            reason: String::new(),
+            ..end
+        });
+        Self {
+            job: ContainerFacts { terminated: end, ..ContainerFacts::default() },
+            name: self.name,
+            uid: self.uid,
+            version: self.version,
+            owner: self.owner,
+            proc: self.proc,
+            attempt: self.attempt,
+            cluster_id: self.cluster_id,
+            created: self.created,
+            node: self.node,
+            phase: self.phase,
+            ..Self::default()
         }
     }
 

@@ -107,7 +107,7 @@ pub fn of(pod: &PodFacts, memory_limit: i64, disk_limit: Option<i64>) -> End {
     let record = terminated.and_then(|end| Record::from_message(&end.message));
     let fate = fate(pod, terminated, record.as_ref(), memory_limit, disk_limit);
     let brought = pod.prepared.as_deref().cloned();
-    let sent = pod.sent.as_deref().or(pod.heard.as_ref()).cloned();
+    let sent = pod.sent.as_deref().or(pod.heard.as_deref()).cloned();
     End { fate: transfers::weigh(pod, fate), record, brought, sent }
 }
 

@@ -55,7 +55,7 @@ impl Proc<'_> {
 
     /// Its job runs, or has ended and its outputs are on their way, or cannot be sent.
     pub(super) fn follow_transfer(&mut self, pod: &PodFacts) {
-        self.log_checkpoints(pod.heard.as_ref());
+        self.log_checkpoints(pod.heard.as_deref());
         let ended = pod.transfer.as_ref().and_then(|transfer| transfer.terminated.as_ref());
         if let Some(end) = ended.filter(|_| pod.job.running.is_some()) {
             // Its outputs could not be sent, and it may wait for a checkpoint that nobody saves.

@@ -133,7 +133,7 @@ impl Operator {
     }
 
     fn hear(&self, pod: PodFacts) -> PodFacts {
-        PodFacts { heard: self.heard.get(&pod.name).cloned(), ..pod }
+        PodFacts { heard: self.heard.get(&pod.name).cloned().map(Box::new), ..pod }
     }
 
     /// One pass: observe, decide, perform.
