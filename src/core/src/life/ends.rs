@@ -126,8 +126,17 @@ impl Proc<'_> {
             && self.record.hold.as_ref().is_some_and(|hold| hold.stopping)
             && matches!(end.fate, Fate::Exited(_) | Fate::Signalled(_))
         {
-            self.record.hold = None;
-            return self.conclude(pod);
+            let wish = self.record.hold.take();
+            self.conclude(pod);
+            // Where another attempt is to follow, the job has not ended: it is held, as was wanted.
+            if let Some(wish) = wish.filter(|_| self.record.status == ProcStatus::Idle) {
+                let held = Hold { stopping: false, ..wish };
+                self.journal.held(self.id, self.now, &held);
+                self.record.hold = Some(held);
+                self.record.num_holds += 1;
+                self.enter(Cause::Held, self.now);
+            }
+            return;
         }
         let at = pod.zip(end.as_ref()).map_or(self.now, |(pod, end)| self.end_time(pod, end));
         if self.record.status == ProcStatus::Removed {

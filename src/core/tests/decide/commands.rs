@@ -62,6 +62,29 @@ fn a_run_that_was_not_heard_of_before_it_was_to_be_stopped_is_told_all_the_same(
 }
 
 #[test]
+fn a_hold_stands_where_the_end_that_came_first_is_not_the_last() {
+    let mut play = Play::of(json!({ "maxRetries": 2 }));
+    play.scene("submitted");
+    play.pod().bind();
+    play.wait(1);
+    play.pod().run();
+    play.scene("runs");
+    assert!(give(&mut play, "hold", json!({})).starts_with("+1"));
+    play.pod().outcome(Outcome::Exited(3));
+    play.scene("ended by itself, to be tried again");
+    play.is("Held 1/0", "Held", "0 1 4 12");
+    assert_eq!((play.record().num_holds, play.record().attempt), (1, 1));
+    assert!(give(&mut play, "release", json!({})).starts_with("+1"));
+    play.pod().bind();
+    play.wait(1);
+    play.pod().run();
+    play.scene("runs again");
+    play.pod().outcome(Outcome::Exited(0));
+    play.scene("ended");
+    play.is("Completed 0", "Completed", "0 1 4 12 13 1 6 5");
+}
+
+#[test]
 fn hold_release_remove() {
     let mut play = Play::running();
     assert_eq!(
