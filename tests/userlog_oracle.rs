@@ -6,8 +6,8 @@
 mod oracle;
 
 use duj_core::userlog::{
-    Amount, Attribute, Body, Bytes, CpuUsage, Event, Evicted, Eviction, Exit, JobId, Line, Name,
-    Resource, ResourceTable, Terminated, TransferStage, read,
+    Amount, Attribute, Body, Bytes, Cluster, Completion, CpuUsage, Event, Evicted, Eviction, Exit,
+    JobId, Line, Name, Resource, ResourceTable, Terminated, TransferStage, read,
 };
 use jiff::{SignedDuration, Timestamp};
 use oracle::{OracleEvent, read_with_htcondor};
@@ -89,6 +89,10 @@ fn evicted(how: Eviction, code: i32, reason: &str) -> Body {
     Body::Evicted(Evicted { how, code, subcode: 2, reason, run_remote, run, ..Evicted::default() })
 }
 
+fn removed(completion: Completion, notes: &str) -> Body {
+    Body::Cluster(Cluster::Removed { procs: 10_000, items: 5_000, completion, notes: line(notes) })
+}
+
 /// Every kind of event, with `text` wherever foreign text can stand.
 fn every_kind(text: &str) -> Vec<Body> {
     let properties = [("Cpus", "1"), ("CondorScratchDir", ""), ("GPUs", "0"), ("Memory", "128")];
@@ -144,6 +148,15 @@ fn every_kind(text: &str) -> Vec<Body> {
             .into(),
         },
         Body::AttributeUpdate { attribute: text.into(), old: name(text), new: name(text) },
+        Body::Cluster(Cluster::Submitted { host: name(text), notes: vec![] }),
+        removed(Completion::Complete, ""),
+        removed(Completion::Incomplete, text),
+        removed(Completion::Paused, text),
+        removed(Completion::Error(-7), text),
+        Body::Cluster(Cluster::Paused { reason: line(text), pause_code: 1, hold_code: 3 }),
+        Body::Cluster(Cluster::Paused { reason: line(text), pause_code: 1, hold_code: 0 }),
+        Body::Cluster(Cluster::Paused { reason: line(text), pause_code: 0, hold_code: 0 }),
+        Body::Cluster(Cluster::Resumed { reason: line(text) }),
     ];
     bodies.extend(TransferStage::ALL.map(|stage| Body::FileTransfer {
         stage,
@@ -266,6 +279,13 @@ fn htcondor_understands_what_we_say() {
         (21, "REMOTE_ERROR", "HoldReasonSubCode", json!(102)),
         (22, "JOB_DISCONNECTED", "StartdName", json!("a_reason|of_two_lines")),
         (24, "JOB_RECONNECT_FAILED", "Reason", json!("a reason|of two lines")),
+        (35, "CLUSTER_SUBMIT", "SubmitHost", json!("a_reason|of_two_lines")),
+        (36, "CLUSTER_REMOVE", "NextProcId", json!(10_000)),
+        (36, "CLUSTER_REMOVE", "NextRow", json!(5_000)),
+        (36, "CLUSTER_REMOVE", "Completion", json!(-7)),
+        (36, "CLUSTER_REMOVE", "Notes", json!("a reason|of two lines")),
+        (37, "FACTORY_PAUSED", "Reason", json!("a reason|of two lines")),
+        (38, "FACTORY_RESUMED", "Reason", json!("a reason|of two lines")),
         (40, "FILE_TRANSFER", "Type", json!(6)),
     ];
     for (number, kind, attribute, value) in cases {

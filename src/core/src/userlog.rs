@@ -13,6 +13,7 @@
 
 mod check;
 mod event;
+mod factory;
 mod page;
 mod read;
 mod table;
@@ -26,6 +27,7 @@ pub use check::{Expect, Fault, Violation, check};
 pub use event::{
     Body, Bytes, CpuUsage, Event, Evicted, Eviction, Exit, JobId, Terminated, TransferStage,
 };
+pub use factory::{Cluster, Completion};
 pub use page::overflow;
 pub use read::{Malformed, ReadError, Reader, read};
 pub use table::{Amount, Resource, ResourceTable};

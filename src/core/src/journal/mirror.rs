@@ -5,7 +5,7 @@
 use super::Journal;
 use crate::{
     observed::Effect,
-    userlog::{Body, Event, Exit},
+    userlog::{Body, Cluster, Event, Exit},
 };
 
 /// Kubernetes Events of one decision, at most: they are for a person, and the log has them all.
@@ -84,8 +84,15 @@ fn mirror(body: &Body) -> Option<Effect> {
             event(true, "ReconnectFailed", reason.as_str().into())
         }
         Body::Checkpointed { .. } => event(false, "Checkpointed", "job was checkpointed".into()),
+        Body::Cluster(Cluster::Paused { reason, .. }) => {
+            event(true, "MaterializationPaused", format!("no more procs come: {}", reason.as_str()))
+        }
+        Body::Cluster(Cluster::Resumed { reason }) => {
+            event(false, "MaterializationResumed", format!("more procs come: {}", reason.as_str()))
+        }
         // What is told by the events around them, or by the job's own age, or is not produced yet.
         Body::Submit { .. }
+        | Body::Cluster(Cluster::Submitted { .. } | Cluster::Removed { .. })
         | Body::ImageSize { .. }
         | Body::RemoteError { .. }
         | Body::Generic { .. }

@@ -3,11 +3,11 @@
 //!
 //! Beyond `HTCondor`'s own checks, a proc's events must fit its states: what runs is not started
 //! again, what is held does not run, only what is held is released. So a log shows two pods that
-//! ran at a time.
+//! ran at a time. A cluster whose procs materialize late ends after all of them, and has none while it is paused.
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{Body, Event, JobId};
+use super::{Body, Cluster, Event, JobId};
 
 /// Whether the log is of jobs that may still be about, or of jobs that have all ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,14 @@ pub enum Fault {
     HeldTwice,
     /// It was not held.
     ReleasedNotHeld,
+    /// Its cluster's materialization was paused.
+    SubmittedPaused,
+    /// The cluster's materialization was paused already.
+    PausedTwice,
+    /// It was not paused.
+    ResumedNotPaused,
+    /// Some proc of the cluster had not ended.
+    LeftBehind,
 }
 
 impl fmt::Display for Fault {
@@ -50,6 +58,10 @@ impl fmt::Display for Fault {
             Self::ExecutesHeld => "starts what was held",
             Self::HeldTwice => "holds what was held",
             Self::ReleasedNotHeld => "releases what was not held",
+            Self::SubmittedPaused => "submits though materialization is paused",
+            Self::PausedTwice => "pauses what was paused",
+            Self::ResumedNotPaused => "resumes what was not paused",
+            Self::LeftBehind => "removes the cluster before the last of its procs",
         })
     }
 }
@@ -74,7 +86,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Where the log has brought a proc so far.
+/// Where the log has brought a proc so far. A cluster is Idle while procs may come, and Held while it is paused.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Unknown,
@@ -88,12 +100,17 @@ impl Phase {
     fn fault(self, body: &Body) -> Option<Fault> {
         match (self, body) {
             // 028 follows each event, the last one too.
-            (Self::Ended, Body::JobAdInformation { .. }) | (Self::Unknown, Body::Submit { .. }) => {
+            (Self::Ended, Body::JobAdInformation { .. })
+            | (Self::Unknown, Body::Submit { .. } | Body::Cluster(Cluster::Submitted { .. })) => {
                 None
             }
             (Self::Ended, _) => Some(Fault::AfterEnd),
             (Self::Unknown, _) => Some(Fault::NotSubmitted),
-            (_, Body::Submit { .. }) => Some(Fault::SubmittedTwice),
+            (_, Body::Submit { .. } | Body::Cluster(Cluster::Submitted { .. })) => {
+                Some(Fault::SubmittedTwice)
+            }
+            (Self::Held, Body::Cluster(Cluster::Paused { .. })) => Some(Fault::PausedTwice),
+            (Self::Idle, Body::Cluster(Cluster::Resumed { .. })) => Some(Fault::ResumedNotPaused),
             (Self::Held, Body::Execute { .. }) => Some(Fault::ExecutesHeld),
             (Self::Running, Body::Execute { .. }) => Some(Fault::ExecutesTwice),
             (Self::Held, Body::Held { .. }) => Some(Fault::HeldTwice),
@@ -105,17 +122,40 @@ impl Phase {
     fn after(self, body: &Body) -> Self {
         match body {
             _ if self == Self::Ended => Self::Ended,
-            Body::Terminated(_) | Body::Aborted { .. } => Self::Ended,
-            Body::Submit { .. } if self == Self::Unknown => Self::Idle,
+            Body::Terminated(_) | Body::Aborted { .. } | Body::Cluster(Cluster::Removed { .. }) => {
+                Self::Ended
+            }
+            Body::Submit { .. } | Body::Cluster(Cluster::Submitted { .. })
+                if self == Self::Unknown =>
+            {
+                Self::Idle
+            }
             // One missing submission is one fault, whatever follows.
             _ if self == Self::Unknown => Self::Unknown,
             Body::Execute { .. } => Self::Running,
             // A hold on exit is written without an eviction before it.
-            Body::Held { .. } => Self::Held,
-            Body::Released { .. } => Self::Idle,
+            Body::Held { .. } | Body::Cluster(Cluster::Paused { .. }) => Self::Held,
+            Body::Released { .. } | Body::Cluster(Cluster::Resumed { .. }) => Self::Idle,
             Body::Evicted(_) | Body::ReconnectFailed { .. } if self == Self::Running => Self::Idle,
             _ => self,
         }
+    }
+}
+
+/// What is wrong between a proc and its cluster.
+fn between(procs: &BTreeMap<JobId, (Phase, Violation)>, job: JobId, body: &Body) -> Option<Fault> {
+    let at = |proc| JobId { proc, ..job };
+    match body {
+        Body::Submit { .. } => match procs.get(&at(-1))?.0 {
+            Phase::Held => Some(Fault::SubmittedPaused),
+            Phase::Ended => Some(Fault::AfterEnd),
+            _ => None,
+        },
+        Body::Cluster(Cluster::Removed { .. }) => {
+            let mut own = procs.range(at(0)..=at(i32::MAX));
+            own.any(|(_, (phase, _))| *phase != Phase::Ended).then_some(Fault::LeftBehind)
+        }
+        _ => None,
     }
 }
 
@@ -125,6 +165,8 @@ pub fn check<'a>(events: impl IntoIterator<Item = &'a Event>, expect: Expect) ->
     let mut violations = Vec::new();
     for (index, Event { job, body, .. }) in events.into_iter().enumerate() {
         let no_end = Violation { job: *job, index, number: body.number(), fault: Fault::NoEnd };
+        let between = between(&procs, *job, body);
+        violations.extend(between.map(|fault| Violation { fault, ..no_end }));
         let (phase, last) = procs.entry(*job).or_insert((Phase::Unknown, no_end));
         violations.extend(phase.fault(body).map(|fault| Violation { fault, ..no_end }));
         (*phase, *last) = (phase.after(body), no_end);

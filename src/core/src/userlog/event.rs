@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 
-use super::{Attribute, Line, Name, ResourceTable};
+use super::{Attribute, Cluster, Line, Name, ResourceTable};
 
 /// `ClusterId.ProcId`: what an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -183,6 +183,8 @@ pub enum Body {
         /// Its value now.
         new: Name,
     },
+    /// 035 to 038: of a cluster whose procs materialize late; its `ProcId` is -1.
+    Cluster(Cluster),
     /// 040: the job's files are on their way.
     FileTransfer {
         /// Which way, and how far.
@@ -217,6 +219,7 @@ impl Body {
             Self::ReconnectFailed { .. } => 24,
             Self::JobAdInformation { .. } => 28,
             Self::AttributeUpdate { .. } => 33,
+            Self::Cluster(event) => event.number(),
             Self::FileTransfer { .. } => 40,
         }
     }
@@ -245,6 +248,7 @@ impl Body {
             }
             Self::JobAdInformation { .. } => ("ULOG_JOB_AD_INFORMATION", "JobAdInformationEvent"),
             Self::AttributeUpdate { .. } => ("ULOG_ATTRIBUTE_UPDATE", "AttributeUpdateEvent"),
+            Self::Cluster(event) => event.names(),
             Self::FileTransfer { .. } => ("ULOG_FILE_TRANSFER", "FileTransferEvent"),
         }
     }

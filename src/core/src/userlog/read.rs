@@ -12,7 +12,7 @@ use jiff::tz::Offset;
 
 use super::Event;
 
-pub(super) use body::codes;
+pub(super) use body::{Rest, codes};
 
 /// Reads a log whose times say that they are UTC, as ours do.
 pub fn read(text: &str) -> Reader<'_> {

@@ -327,6 +327,64 @@ fn a_broken_order_is_found() {
 }
 
 #[test]
+fn a_cluster_is_checked_together_with_its_procs() {
+    let at = |proc, body| Event { job: JobId { cluster: 42, proc }, ..event(body) };
+    let cluster = |body| at(-1, Body::Cluster(body));
+    let open = || cluster(Cluster::Submitted { host: "<h>".into(), notes: vec![] });
+    let pause = || cluster(Cluster::Paused { reason: "r".into(), pause_code: 1, hold_code: 1 });
+    let resume = || cluster(Cluster::Resumed { reason: Line::default() });
+    let close = || {
+        let (completion, notes) = (Completion::Complete, Line::default());
+        cluster(Cluster::Removed { procs: 1, items: 0, completion, notes })
+    };
+    let submit = |proc| {
+        at(proc, Body::Submit { host: "<h>".into(), notes: vec![], warning: Line::default() })
+    };
+    let end = |proc| at(proc, Body::Aborted { reason: Line::default() });
+    let cases = [
+        (vec![open(), submit(0), pause(), end(0), resume(), submit(1), end(1), close()], vec![]),
+        (vec![open(), pause(), close()], vec![]),
+        (vec![open(), submit(0), end(0)], vec![(0, Fault::NoEnd)]),
+        (vec![open(), open(), close()], vec![(1, Fault::SubmittedTwice)]),
+        (vec![pause(), open(), close()], vec![(0, Fault::NotSubmitted)]),
+        (vec![open(), pause(), pause(), close()], vec![(2, Fault::PausedTwice)]),
+        (vec![open(), resume(), close()], vec![(1, Fault::ResumedNotPaused)]),
+        (vec![open(), pause(), submit(0), end(0), close()], vec![(2, Fault::SubmittedPaused)]),
+        (vec![open(), close(), submit(0), end(0)], vec![(2, Fault::AfterEnd)]),
+        (vec![open(), submit(0), close(), end(0)], vec![(2, Fault::LeftBehind)]),
+    ];
+    for (log, expected) in cases {
+        let faults: Vec<_> =
+            check(&log, Expect::Finished).iter().map(|v| (v.index, v.fault)).collect();
+        assert_eq!(faults, expected, "{}", written(&log));
+    }
+}
+
+#[test]
+fn a_clusters_events_have_the_words_of_htcondor() {
+    let paused = |reason: &str, pause_code, hold_code| {
+        text_of(Body::Cluster(Cluster::Paused { reason: reason.into(), pause_code, hold_code }))
+    };
+    let title = "Job Materialization Paused\n";
+    assert_eq!(paused("", 0, 0), title);
+    assert_eq!(paused("r", 0, 0), format!("{title}\tr\n"));
+    assert_eq!(paused("r", 1, 3), format!("{title}\tr\n\tPauseCode 1\n\tHoldCode 3\n"));
+    // Without a reason its line stays empty, for the first line is one whatever it says.
+    assert_eq!(paused("", 1, 0), format!("{title}\t\n\tPauseCode 1\n"));
+    let removed = |completion, notes: &str| {
+        let notes = notes.into();
+        text_of(Body::Cluster(Cluster::Removed { procs: 5, items: 3, completion, notes }))
+    };
+    let title = "Cluster removed\n\tMaterialized 5 jobs from 3 items.\t";
+    assert_eq!(removed(Completion::Complete, ""), format!("{title}Complete\n"));
+    assert_eq!(removed(Completion::Error(-7), "n"), format!("{title}Error -7\n\tn\n"));
+    let job = JobId { cluster: 42, proc: -1 };
+    let resumed = Body::Cluster(Cluster::Resumed { reason: Line::default() });
+    let text = Event { job, ..event(resumed) }.to_string();
+    assert!(text.starts_with("038 (042.-01.000) 2026-08-21 10:00:03Z Job"), "{text}");
+}
+
+#[test]
 fn procs_are_checked_each_for_itself() {
     let at = |proc, body| Event { job: JobId { cluster: 42, proc }, ..event(body) };
     let submit = || Body::Submit { host: "<h>".into(), notes: vec![], warning: Line::default() };

@@ -111,6 +111,7 @@ fn body(f: &mut Formatter<'_>, body: &Body) -> fmt::Result {
             let value = |name| non_empty(name, "undefined");
             writeln!(f, "Changing job attribute {attribute} from {} to {}", value(old), value(new))
         }
+        Body::Cluster(event) => event.write(f),
         Body::FileTransfer { stage, queued_seconds, host } => {
             writeln!(f, "{}", stage.as_str())?;
             if let Some(seconds) = queued_seconds {
@@ -207,7 +208,7 @@ fn measured(f: &mut Formatter<'_>, number: Option<u64>, label: &str) -> fmt::Res
     number.map_or(Ok(()), |number| writeln!(f, "\t{number}  -  {label}"))
 }
 
-fn titled(f: &mut Formatter<'_>, title: &str, reason: &Line) -> fmt::Result {
+pub(super) fn titled(f: &mut Formatter<'_>, title: &str, reason: &Line) -> fmt::Result {
     writeln!(f, "{title}")?;
     if reason.is_empty() { Ok(()) } else { writeln!(f, "\t{reason}") }
 }

@@ -4,15 +4,15 @@ use std::{collections::BTreeMap, str::Lines};
 
 use super::Malformed;
 use crate::userlog::{
-    Attribute, Body, Bytes, CpuUsage, Evicted, Eviction, Exit, Line, Name, ResourceTable,
+    Attribute, Body, Bytes, Cluster, CpuUsage, Evicted, Eviction, Exit, Line, Name, ResourceTable,
     Terminated, TransferStage,
     write::{UNSPECIFIED, WARNING},
 };
 
 /// The lines below an event's first.
-struct Rest<'a> {
-    number: u16,
-    lines: Lines<'a>,
+pub(crate) struct Rest<'a> {
+    pub(crate) number: u16,
+    pub(crate) lines: Lines<'a>,
 }
 
 /// The body of event `number`, whose first line goes on with `title`.
@@ -72,18 +72,23 @@ pub(super) fn parse(number: u16, title: &str, lines: Lines<'_>) -> Result<Body, 
             Ok(Body::JobAdInformation { attributes })
         }
         33 => attribute_update(rest, title),
+        35..=38 => Cluster::parse(rest, title).map(Body::Cluster),
         40 => file_transfer(rest, title),
         number => Err(Malformed::Unknown(number)),
     }
 }
 
 impl<'a> Rest<'a> {
-    fn lacks(&self, expected: &'static str) -> Malformed {
+    pub(crate) fn lacks(&self, expected: &'static str) -> Malformed {
         Malformed::Body { number: self.number, expected }
     }
 
     /// What follows `expected` in `text`.
-    fn after<'t>(&self, text: &'t str, expected: &'static str) -> Result<&'t str, Malformed> {
+    pub(crate) fn after<'t>(
+        &self,
+        text: &'t str,
+        expected: &'static str,
+    ) -> Result<&'t str, Malformed> {
         // A title's last blank may be lost where nothing follows it.
         text.strip_prefix(expected)
             .or_else(|| text.strip_prefix(expected.trim_end()).filter(|rest| rest.is_empty()))
@@ -102,13 +107,21 @@ impl<'a> Rest<'a> {
         self.lines.clone().next().unwrap_or_default()
     }
 
-    fn next(&mut self) -> &'a str {
+    pub(crate) fn next(&mut self) -> &'a str {
         self.lines.next().unwrap_or_default()
     }
 
     /// The next line, whatever it is.
-    fn reason(&mut self) -> Line {
+    pub(crate) fn reason(&mut self) -> Line {
         Line::new(self.next())
+    }
+
+    /// The number in the next line, where that begins with this label; else 0.
+    pub(crate) fn code(&mut self, label: &str) -> i32 {
+        let code = self.peek().trim_start().strip_prefix(label).map(str::parse);
+        let Some(Ok(code)) = code else { return 0 };
+        self.next();
+        code
     }
 
     /// `\t\tUsr 0 00:00:01, Sys 0 00:00:00  -  Run Remote Usage`.

@@ -135,6 +135,31 @@ fn remote_error() -> impl Strategy<Value = Body> {
     )
 }
 
+fn cluster() -> impl Strategy<Value = Cluster> {
+    let completion = prop_oneof![
+        Just(Completion::Complete),
+        Just(Completion::Incomplete),
+        Just(Completion::Paused),
+        (i32::MIN..0).prop_map(Completion::Error),
+    ];
+    prop_oneof![
+        (name(), vec(some_line(), 0..3))
+            .prop_map(|(host, notes)| Cluster::Submitted { host, notes }),
+        (any::<u32>(), any::<u32>(), completion, line()).prop_map(
+            |(procs, items, completion, notes)| Cluster::Removed {
+                procs,
+                items,
+                completion,
+                notes
+            }
+        ),
+        (line(), any::<i32>(), any::<i32>()).prop_map(|(reason, pause_code, hold_code)| {
+            Cluster::Paused { reason, pause_code, hold_code }
+        }),
+        line().prop_map(|reason| Cluster::Resumed { reason }),
+    ]
+}
+
 fn body() -> impl Strategy<Value = Body> {
     let early =
         prop_oneof![
@@ -205,7 +230,7 @@ fn body() -> impl Strategy<Value = Body> {
                 host
             }),
     ];
-    prop_oneof![early, states, remote]
+    prop_oneof![early, states, remote, cluster().prop_map(Body::Cluster)]
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
