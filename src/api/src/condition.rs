@@ -22,7 +22,7 @@ pub enum Reason {
     WaitingForScheduler,
     /// No node fits, in the scheduler's words.
     Unschedulable,
-    /// As many pods live as the installation, or the namespace, may have.
+    /// As many pods live as the installation, or the namespace, may have; or the job's own `queue.maxIdle` lets no proc come.
     LimitReached,
     /// The API server refused the pod for a quota.
     QuotaExceeded,

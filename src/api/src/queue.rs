@@ -1,6 +1,7 @@
 //! How many procs a job has, and what each of them is told: `HTCondor`'s `queue` (§1.11 of the semantics).
 //!
-//! Invariant: it never changes in a job's life, so a proc has the same values in each of its attempts.
+//! Invariant: but for the limits of its materialization it never changes in a job's life, so a proc has the same values in
+//! each of its attempts.
 
 use crate::rules;
 use kube::KubeSchema;
@@ -22,6 +23,16 @@ pub struct Queue {
     #[serde(default, skip_serializing_if = "Option::is_none", with = "shared")]
     #[schemars(with = "Option<QueueItems>")]
     pub items: Option<Arc<QueueItems>>,
+    /// Procs that are in the queue at a time, held ones included (`max_materialize`): as they leave it others come, in their
+    /// order. All at once where absent. It can change at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(rules::MAX_MATERIALIZE).message(rules::MAX_MATERIALIZE_MESSAGE))]
+    pub max_materialize: Option<i64>,
+    /// Procs that are in the queue and do not run at a time, idle or held (`max_idle`): as they start others come. 0: no more
+    /// for now. Without limit where absent. It can change at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(rules::MAX_IDLE).message(rules::MAX_IDLE_MESSAGE))]
+    pub max_idle: Option<i64>,
 }
 
 /// Reads and writes what is shared as if it were not.
@@ -47,7 +58,12 @@ mod shared {
 impl Queue {
     /// `count` procs without items.
     pub const fn of(count: u32) -> Self {
-        Self { count: Some(count), items: None }
+        Self { count: Some(count), items: None, max_materialize: None, max_idle: None }
+    }
+
+    /// Whether its procs may come one after the other (`HTCondor`'s late materialization).
+    pub const fn is_late(&self) -> bool {
+        self.max_materialize.is_some() || self.max_idle.is_some()
     }
 
     /// Procs of each item; of the job, where it has none.

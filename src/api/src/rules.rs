@@ -142,4 +142,4 @@ pub const MENDING: &str = concat!(
     ),
     ")",
 );
-pub const MENDING_MESSAGE: &str = "what shapes the pod can change only while every proc that is left is held: set spec.hold to true first, change it, then set spec.hold to false (hold, priority, policies, batchName, removePods and ttlSecondsAfterFinished can change at any time; a finished job is deleted and created anew)";
+pub const MENDING_MESSAGE: &str = "what shapes the pod can change only while every proc that is left is held: set spec.hold to true first, change it, then set spec.hold to false (hold, priority, policies, batchName, removePods, ttlSecondsAfterFinished, queue.maxMaterialize and queue.maxIdle can change at any time; a finished job is deleted and created anew)";

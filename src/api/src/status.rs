@@ -54,6 +54,7 @@ pub struct DockerUniverseJobStatus {
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs, reason = "the states of ProcStatus")]
 pub struct Counts {
+    /// Procs of the job; of one that was removed before all of them materialized, those that did.
     pub total: i64,
     pub idle: i64,
     pub running: i64,
@@ -61,7 +62,8 @@ pub struct Counts {
     pub suspended: i64,
     pub completed: i64,
     pub removed: i64,
-    /// Procs that are not in the queue yet: they follow as others leave it (`max_materialize`), or as the log has room.
+    /// Procs that are not in the queue yet: they follow as others leave it or start (`maxMaterialize`, `maxIdle`), or as the
+    /// log has room.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unmaterialized: i64,
 }
@@ -324,9 +326,24 @@ pub struct Noticed {
     /// Digest of the items that the job's procs were made of, where they come from a `ConfigMap`; absent: not known yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<String>,
+    /// Its procs materialize late (`maxMaterialize`, `maxIdle`), and event 035 tells so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub factory: bool,
+    /// What keeps procs that are not in the queue yet out of it; absent: only the limits and the room in the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub materialization: Option<Materialization>,
     /// Commands that were carried out and whose answer may not have been written yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<Answer>,
+}
+
+/// Why no more procs come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Materialization {
+    /// The job is held as a whole (037): they come once it is released (038).
+    Paused,
+    /// The job was removed as a whole: they never come.
+    Ended,
 }
 
 /// What became of a command for this job.

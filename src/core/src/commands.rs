@@ -12,10 +12,8 @@ use crate::{
 };
 use duj_api::{
     DockerUniverseCommand, DockerUniverseCommandStatus, Verb,
-    status::{Answer, ProcRecord, ProcStatus},
+    status::{Answer, Hold, ProcRecord, ProcStatus},
 };
-
-use std::fmt::Write as _;
 
 /// Commands that are carried out and not yet answered, at most: the status that notes them has a bound.
 const AT_ONCE: usize = 32;
@@ -104,8 +102,24 @@ fn carry_out(
             return None;
         }
     }
+    let whole = spec.procs.is_none();
+    if whole && spec.verb != Verb::Remove && work.is_being_submitted() {
+        return None; // a job is submitted as a whole
+    }
     let mut answer = begun.unwrap_or_else(|| Answer { uid: uid.to_owned(), ..Answer::default() });
     let first = answer.next.take().unwrap_or_default();
+    if whole {
+        let cluster = work.cluster_id;
+        match spec.verb {
+            Verb::Hold if work.pause(&hold_of(command)) => {
+                add(&mut answer, &format!("Cluster {cluster} paused"));
+            }
+            Verb::Remove if work.end_materialization() => {
+                add(&mut answer, &format!("Cluster {cluster} marked for removal"));
+            }
+            _ => {}
+        }
+    }
     for id in ids.into_iter().filter(|id| *id >= first) {
         if work.is_full() {
             answer.next = Some(id);
@@ -117,12 +131,38 @@ fn carry_out(
             work.with(id, |proc| act(proc, command)).unwrap_or((false, "not found".into()));
         *(if taken { &mut answer.accepted } else { &mut answer.refused }) += 1;
         if answer.accepted + answer.refused <= TOLD {
-            let join = if answer.message.is_empty() { "" } else { "; " };
-            // Writing to a string cannot fail.
-            let _ = write!(answer.message, "{join}Job {cluster}.{id} {words}");
+            add(&mut answer, &format!("Job {cluster}.{id} {words}"));
         }
     }
+    let done = answer.next.is_none();
+    if whole
+        && done
+        && spec.verb == Verb::Release
+        && work.resume_materialization(&release_of(command))
+    {
+        add(&mut answer, &format!("Cluster {} resumed", work.cluster_id));
+    }
     Some(answer)
+}
+
+/// Adds words to an answer.
+fn add(answer: &mut Answer, words: &str) {
+    if !answer.message.is_empty() {
+        answer.message.push_str("; ");
+    }
+    answer.message.push_str(words);
+}
+
+/// The hold that a command asks for.
+fn hold_of(command: &DockerUniverseCommand) -> Hold {
+    let spec = &command.spec;
+    hold::by_user(spec.reason.as_deref(), spec.subcode.unwrap_or(0), spec.by.as_deref())
+}
+
+/// Why a command releases.
+fn release_of(command: &DockerUniverseCommand) -> String {
+    let (reason, by) = (command.spec.reason.as_ref(), command.spec.by.as_deref());
+    reason.map_or_else(|| hold::via("condor_release", by), String::clone)
 }
 
 /// One proc's answer: whether it accepts, and `HTCondor`'s words after `Job c.p `.
@@ -165,11 +205,11 @@ fn act(proc: &mut crate::life::Proc<'_>, command: &DockerUniverseCommand) -> (bo
         (Verb::Continue, _) => no("not suspended to be continued"),
         (Verb::Hold, ProcStatus::Held) if held_by_user(proc.record) => no("already held"),
         (Verb::Hold, _) => {
-            proc.hold(hold::by_user(reason, spec.subcode.unwrap_or(0), by));
+            proc.hold(hold_of(command));
             (true, "held".into())
         }
         (Verb::Release, ProcStatus::Held) => {
-            proc.release(&reason.map_or_else(|| hold::via("condor_release", by), str::to_owned));
+            proc.release(&release_of(command));
             (true, "released".into())
         }
         (Verb::Release, ProcStatus::Idle | ProcStatus::Running | ProcStatus::Suspended) => {

@@ -8,6 +8,7 @@ mod effects;
 mod history;
 mod items;
 mod leases;
+mod materialization;
 mod policies;
 mod selection;
 mod waits;
@@ -80,6 +81,7 @@ pub fn decide(observed: &Observed, settings: &Settings) -> Decision {
     work.notice_items();
     work.follow_pods();
     let answers = work.heed_people();
+    work.materialize();
     work.obey_policies();
     work.weigh_waits();
     work.conclude(answers)
@@ -153,31 +155,11 @@ impl<'a> Work<'a> {
                 shape: shape::of(&job.spec),
                 ..Noticed::default()
             };
+            work.open(created);
         }
         work.submit(created);
         work.catch_up();
         work
-    }
-
-    /// Gives a record to the procs that have none, as many as the log has room for: the others follow.
-    fn submit(&mut self, created: Timestamp) {
-        let (on_hold, priority) = (self.noticed.hold, self.noticed.priority);
-        let new: Vec<u32> =
-            (0..self.total()).filter(|proc| self.records.get(*proc).is_none()).collect();
-        let too_many = self.too_many_procs().is_some();
-        for proc in new {
-            if too_many && proc > 0 {
-                return; // the first one tells that it is so
-            }
-            if self.journal.is_half_full() {
-                // The other half is for what the pods say.
-                self.more_to_follow = true;
-                return;
-            }
-            let record = ProcRecord { job_prio: priority, ..ProcRecord::default() };
-            self.records.put(proc, Arc::new(record));
-            self.with(proc, |proc| proc.submit(on_hold, created));
-        }
     }
 
     /// How many procs the job has, with those that are not submitted yet.
@@ -265,7 +247,7 @@ impl<'a> Work<'a> {
             life::may_have_news(record, pod).then_some(id)
         };
         let ids: Vec<u32> = self.records.iter().filter_map(news).collect();
-        let shares = self.is_wished_for() || !self.policies.is_silent();
+        let shares = self.is_wished_for() || !self.policies.is_silent() || self.are_more_to_come();
         for id in ids {
             if self.journal.is_full() || (shares && self.journal.is_half_full()) {
                 // What the other pods say comes with the next status: each has a bound.

@@ -59,6 +59,15 @@ impl Subject<'_> {
         ad.insert("DockerImage", spec.image.as_str());
         ad.insert("Cmd", spec.executable.as_deref().unwrap_or_default());
         ad.insert("TotalSubmitProcs", i64::from(self.total));
+        if let Some(queue) = &spec.queue {
+            let limits = [
+                ("JobMaterializeLimit", queue.max_materialize),
+                ("JobMaterializeMaxIdle", queue.max_idle),
+            ];
+            for (name, limit) in limits {
+                limit.into_iter().for_each(|limit| ad.insert(name, limit));
+            }
+        }
         ad.insert("JobPrio", i64::from(self.record.job_prio));
         if let Some(name) = &spec.batch_name {
             ad.insert("JobBatchName", name.as_str());

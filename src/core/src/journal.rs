@@ -2,6 +2,7 @@
 //!
 //! Invariant: an event is made from facts alone, so that the same facts make the same text until it is committed.
 
+mod cluster;
 mod mirror;
 mod transfers;
 
@@ -89,7 +90,7 @@ impl Journal {
     }
 
     pub(crate) fn submitted(&mut self, proc: u32, time: Timestamp) {
-        let host = Name::new(&format!("<docker-universe:0?alias={}>", self.alias));
+        let host = self.submit_host();
         self.log(proc, time, Body::Submit { host, notes: Vec::new(), warning: Line::new("") });
     }
 

@@ -1,7 +1,7 @@
 //! The digest of what shapes a job's pod. Its change is what *mends* a held job.
 //!
-//! Invariant: hold, policies, batch name and retention do not count, and a field that is absent adds nothing, so that an operator
-//! that knows more fields does not see a change where there is none.
+//! Invariant: hold, policies, batch name, retention and limits of materialization do not count, and a field that is absent
+//! adds nothing, so that an operator that knows more fields does not see a change where there is none.
 
 use duj_api::{DockerUniverseJobSpec, files::Files, policy::Policy, queue::Queue};
 use sha2::{Digest, Sha256};
@@ -9,10 +9,8 @@ use std::fmt::Write as _;
 
 /// Ten hexadecimal digits.
 pub fn of(spec: &DockerUniverseJobSpec) -> String {
-    let queue = spec.queue.as_ref().map(|queue| Queue { items: None, ..queue.clone() });
     let shaping = DockerUniverseJobSpec {
-        // Items never change, and may be many.
-        queue,
+        queue: spec.queue.as_ref().and_then(unchanging),
         hold: false,
         policy: Policy::default(),
         batch_name: None,
@@ -28,4 +26,25 @@ pub fn of(spec: &DockerUniverseJobSpec) -> String {
         let _ = write!(hex, "{byte:02x}");
         hex
     })
+}
+
+/// What of a queue cannot change. Items cannot, too, but may be many.
+fn unchanging(queue: &Queue) -> Option<Queue> {
+    let rest = Queue { count: queue.count, ..Queue::default() };
+    // Limits that come to a job without a queue leave nothing of it.
+    (!queue.is_late() || rest != Queue::default()).then_some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_of_materialization_do_not_count() {
+        let of_queue = |queue| of(&DockerUniverseJobSpec { queue, ..Default::default() });
+        let late = |queue| Queue { max_materialize: Some(5), max_idle: Some(0), ..queue };
+        assert_eq!(of_queue(None), of_queue(Some(late(Queue::default()))));
+        assert_eq!(of_queue(Some(Queue::of(9))), of_queue(Some(late(Queue::of(9)))));
+        assert_ne!(of_queue(Some(Queue::of(9))), of_queue(Some(Queue::of(8))));
+    }
 }

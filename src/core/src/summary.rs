@@ -37,14 +37,13 @@ pub(crate) struct Summary {
 pub(crate) fn status(work: &Work<'_>) -> Summary {
     let committed = work.observed.job.status.clone().unwrap_or_default();
     let mut counts = work.records.count();
-    let total = i64::from(work.total());
-    (counts.unmaterialized, counts.total) = (total - counts.total, total);
+    counts.unmaterialized = work.unmaterialized();
+    counts.total += counts.unmaterialized;
     let mut because = because(work, &counts);
     // Each condition repeats it, so it has a bound.
     because.message = String::from(userlog::Line::new(&because.message).as_str());
     keep_since(&mut because, committed.because.as_ref(), &work.now());
-    let finished =
-        counts.total > 0 && counts.completed + counts.removed == counts.total && !removing(work);
+    let finished = work.is_finished();
     let job = &work.observed.job.metadata;
     // No two statuses are made from the same version of the job, so that a name is never used again.
     let (name, version) = (job.name.as_deref(), job.resource_version.as_deref());
@@ -135,8 +134,12 @@ fn because(work: &Work<'_>, counts: &Counts) -> Because {
         } else {
             (Reason::Held, String::new())
         };
+        let goes_on = counts.idle + counts.running + counts.suspended > 0;
+        let waiting = work.kept_back().filter(|_| !goes_on).map_or_else(String::new, |why| {
+            format!(" ({} more procs wait for that: {why})", counts.unmaterialized)
+        });
         let message = format!(
-            "job {}.{id} is held (code {} subcode {}): {}{stopping}{others}",
+            "job {}.{id} is held (code {} subcode {}): {}{stopping}{others}{waiting}",
             work.cluster_id, hold.code, hold.subcode, hold.reason
         );
         return tell(reason, message, record.entered_status.clone());
@@ -193,6 +196,13 @@ fn because(work: &Work<'_>, counts: &Counts) -> Because {
             first(ProcStatus::Running).and_then(|(_, record)| record.entered_status.clone());
         return tell(Reason::Running, "the job is running".into(), since);
     }
+    if counts.idle == 0
+        && let Some(why) = work.kept_back()
+    {
+        let paused = work.noticed.materialization.is_some();
+        let reason = if paused { Reason::Held } else { Reason::LimitReached };
+        return tell(reason, format!("{} procs wait: {why}", counts.unmaterialized), None);
+    }
     if counts.idle + counts.unmaterialized > 0 {
         return tell(Reason::Submitted, "the job's pod is about to be made".into(), None);
     }
@@ -242,6 +252,10 @@ fn ended(work: &Work<'_>, counts: &Counts) -> Because {
         };
         return tell(reason, format!("job {cluster}.{id} {words}: {}", remove.reason), record);
     }
+    if work.is_ended() {
+        let message = format!("job {cluster} was removed before all of its procs materialized");
+        return tell(Reason::Removed, message, &ProcRecord::default());
+    }
     let last = work.records.values().max_by_key(|record| record.entered_status.clone());
     let message = format!(
         "{} of {} completed with exit code {}",
@@ -262,8 +276,9 @@ fn conditions(
     let good = |record: &ProcRecord| {
         record.status == ProcStatus::Completed && record.exit_code == Some(success(work))
     };
-    let complete = finished && work.records.values().all(good);
-    let unfinished = counts.idle + counts.running + counts.suspended + counts.unmaterialized;
+    let complete = finished && !work.is_ended() && work.records.values().all(good);
+    let coming = if work.kept_back().is_some() { 0 } else { counts.unmaterialized };
+    let unfinished = counts.idle + counts.running + counts.suspended + coming;
     let stalled = (finished && !complete)
         || (!finished && unfinished == 0 && !stopping(work) && !removing(work));
     let reconciling = !finished && !stalled;

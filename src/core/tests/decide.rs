@@ -34,6 +34,8 @@ mod leftovers;
 mod limits;
 #[path = "decide/many.rs"]
 mod many;
+#[path = "decide/materialization.rs"]
+mod materialization;
 #[path = "decide/memory.rs"]
 mod memory;
 #[path = "decide/own_command.rs"]

@@ -50,7 +50,7 @@ fn items(text: &str) {
         slice: Some("[1::2]".into()),
         ..QueueItems::default()
     };
-    let queue = Queue { count: Some(2), items: Some(items.into()) };
+    let queue = Queue { count: Some(2), items: Some(items.into()), ..Queue::default() };
     if let Ok(items) = Items::read(Some(&queue), Some(text)) {
         for proc in 0..items.total_procs() {
             let place = items.place(proc);

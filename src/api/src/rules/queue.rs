@@ -2,7 +2,7 @@
 //!
 //! Invariant: a list of items is looked into once, and by its first item where that tells of all.
 
-/// `queue` may be written or left out, as long as it comes to the same.
+/// `queue` may be written or left out, as long as it comes to the same; the limits of its materialization may change.
 pub const QUEUE: &str = concat!(
     "(has(self.spec.queue) && has(self.spec.queue.count) ? self.spec.queue.count : 1)",
     " == (has(oldSelf.spec.queue) && has(oldSelf.spec.queue.count) ? oldSelf.spec.queue.count : 1)",
@@ -10,8 +10,12 @@ pub const QUEUE: &str = concat!(
     " ? has(oldSelf.spec.queue) && has(oldSelf.spec.queue.items) && self.spec.queue.items == oldSelf.spec.queue.items",
     " : !(has(oldSelf.spec.queue) && has(oldSelf.spec.queue.items)))",
 );
-pub const QUEUE_MESSAGE: &str =
-    "queue cannot change: delete the job and create it anew, or create another one for more procs";
+pub const QUEUE_MESSAGE: &str = "queue cannot change: delete the job and create it anew, or create another one for more procs (only maxMaterialize and maxIdle can change)";
+pub const MAX_MATERIALIZE: &str = "self >= 1 && self <= 2147483647";
+pub const MAX_MATERIALIZE_MESSAGE: &str = "maxMaterialize must be 1 or more: leave it out for all procs at once (0 in a submit file), and write maxIdle: 0 for no more procs for now";
+pub const MAX_IDLE: &str = "self >= 0 && self <= 2147483647";
+pub const MAX_IDLE_MESSAGE: &str =
+    "maxIdle must be 0, for no more procs for now, or more: leave it out for no limit";
 pub const QUEUE_TOTAL: &str = "!has(self.items) || (has(self.count) ? self.count : 1) * (has(self.items.values) ? self.items.values.size() : has(self.items.rows) ? self.items.rows.size() : 1) <= 100000";
 pub const QUEUE_TOTAL_MESSAGE: &str = "a job has at most 100000 procs, and this one would have count times the number of its items: make several jobs of it";
 pub const ITEMS_SOURCE: &str =

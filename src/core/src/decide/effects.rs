@@ -55,6 +55,7 @@ impl Work<'_> {
         after.extend(answers);
         let ttl = self.expire();
         let leases = self.mark_leases();
+        self.close();
         let Summary { status, parts, written, dropped } = summary::status(&self);
         let committed = self.observed.job.status.as_ref();
         let changed = committed != Some(&status);

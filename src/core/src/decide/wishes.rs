@@ -79,6 +79,7 @@ impl Work<'_> {
         }
         if wanted {
             let reason = hold::hold(hold::USER_REQUEST, 0, "held by the user (spec.hold is true)");
+            self.pause(&reason);
             // What a person holds already stays as it is ("already held"); a fault's hold becomes the user's.
             let holdable = |r: &ProcRecord| match r.status {
                 ProcStatus::Completed | ProcStatus::Removed => false,
@@ -96,6 +97,7 @@ impl Work<'_> {
             if !self.each(held, |proc| proc.release(words)) {
                 return;
             }
+            self.resume_materialization(words);
         }
         self.noticed.hold = wanted;
     }

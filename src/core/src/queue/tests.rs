@@ -3,7 +3,7 @@ use duj_api::queue::{ItemsKey, Row};
 use proptest::prelude::*;
 
 fn queue(count: Option<u32>, items: QueueItems) -> Queue {
-    Queue { count, items: Some(Arc::new(items)) }
+    Queue { count, items: Some(Arc::new(items)), ..Queue::default() }
 }
 
 fn of_key() -> QueueItems {

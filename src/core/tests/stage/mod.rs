@@ -22,7 +22,7 @@ use duj_core::{
     userlog::{self, Body, Event, Expect, Fault as LogFault},
 };
 use jiff::Timestamp;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// UID of the job on stage.
 pub(crate) const JOB_UID: &str = "0a1b2c3d-1111-2222-3333-444455556666";
@@ -51,9 +51,10 @@ pub(crate) fn no_items() -> Arc<Items> {
     Arc::new(Items::read(None, None).unwrap())
 }
 
-/// The record of proc 0.
+/// The record of proc 0; of none, where none has materialized.
 pub(crate) fn proc_record(status: &DockerUniverseJobStatus) -> &ProcRecord {
-    &status.procs[0].record
+    static NONE: LazyLock<ProcRecord> = LazyLock::new(ProcRecord::default);
+    status.procs.first().map_or(&NONE, |group| &group.record)
 }
 
 /// A record in one line, e.g. `Held 35/0 stopping`.
@@ -151,7 +152,8 @@ fn has_sound_log(status: &DockerUniverseJobStatus) {
     let ended = records.values().filter(is_over).count();
     assert_eq!(ended, (count(5) + count(9)) as usize, "each end is one 005 or 009");
     let over = status.completion_time.is_some();
-    assert_eq!(over, ended == records.len());
+    let none_come = status.counts.unwrap().unmaterialized == 0;
+    assert_eq!(over, ended == records.len() && none_come);
     let expect = if over { Expect::Finished } else { Expect::Running };
     for violation in userlog::check(&events, expect) {
         assert!(is_rehold(&events, violation), "{violation}");
