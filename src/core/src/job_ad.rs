@@ -65,7 +65,9 @@ impl Subject<'_> {
                 ("JobMaterializeMaxIdle", queue.max_idle),
             ];
             for (name, limit) in limits {
-                limit.into_iter().for_each(|limit| ad.insert(name, limit));
+                if let Some(limit) = limit {
+                    ad.insert(name, limit);
+                }
             }
         }
         ad.insert("JobPrio", i64::from(self.record.job_prio));

@@ -11,6 +11,8 @@ mod stage;
 
 #[path = "life/facts.rs"]
 mod facts;
+#[path = "life/late.rs"]
+mod late;
 #[path = "life/peace.rs"]
 mod peace;
 #[path = "life/sending.rs"]

@@ -161,12 +161,13 @@ fn has_sound_log(status: &DockerUniverseJobStatus) {
 }
 
 /// `condor_hold` of a job that something else holds writes 012 again, with code 1 (§5.2 of the semantics).
-fn is_rehold(events: &[Event], violation: userlog::Violation) -> bool {
+pub(crate) fn is_rehold(events: &[Event], violation: userlog::Violation) -> bool {
     let code = |event: &Event| match event.body {
         Body::Held { code, .. } => Some(code),
         _ => None,
     };
-    let before = events[..violation.index].iter().rev().find_map(code);
+    let own = events[..violation.index].iter().filter(|event| event.job == violation.job);
+    let before = own.rev().find_map(code);
     violation.fault == LogFault::HeldTwice
         && code(&events[violation.index]) == Some(1)
         && before.is_some_and(|code| code != 1)
