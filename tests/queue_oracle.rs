@@ -63,7 +63,7 @@ impl Case {
             })
         });
         let text = lines.join("\n");
-        let queue = Queue { count: *count, items };
+        let queue = Queue { count: *count, items, ..Queue::default() };
         let items = Items::read(Some(&queue), Some(&text))?;
         (0..items.total_procs())
             .map(|proc| {

@@ -148,6 +148,7 @@ pub(super) const SCENES: &[(&str, &[Step])] = &[
     ),
     ("a sweep over rows", &[step("sweep.yaml", "sweep", "Completed", &[("/exitCode", 0)])]),
     ("lines of a ConfigMap", &[step("lines.yaml", "lines", "Completed", &[("/exitCode", 0)])]),
+    ("late materialization", &[step("late.yaml", "late", "Completed", &[("/exitCode", 0)])]),
     (
         "commands: suspend and continue one proc, vacate both, hold by a constraint",
         &[
