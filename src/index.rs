@@ -3,13 +3,16 @@
 //! Invariant: an object is replaced only by a newer one of the same UID (what our own writes returned may be newer than
 //! what the watch has told so far). Only the facts that are read are kept, not whole pods.
 
+mod state;
+
 use crate::slim::SlimPod;
 use duj_api::{DockerUniverseCommand, names};
 use duj_core::facts::PodFacts;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{ResourceExt, runtime::watcher};
+use state::{Known, State};
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::{sync::watch, time::Instant};
@@ -28,89 +31,6 @@ impl JobKey {
     pub const fn of_namespace(namespace: String) -> Self {
         Self { namespace, name: String::new() }
     }
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// Pods by the UID of their job, then by their own UID.
-    pods: HashMap<String, BTreeMap<String, Known>>,
-    /// How many pods live: by the UID of their job, and by namespace.
-    live: Live,
-    /// UIDs of pods that we let go and whose end was not told yet.
-    released: HashSet<String>,
-    /// Commands by their job, then by their UID.
-    commands: HashMap<JobKey, BTreeMap<String, DockerUniverseCommand>>,
-    /// Pods (job UID, pod UID) and commands (job, UID) seen since a list began.
-    relisted_pods: Option<HashSet<(String, String)>>,
-    relisted_commands: Option<HashSet<(JobKey, String)>>,
-}
-
-/// Pods that have not ended.
-#[derive(Debug, Default)]
-struct Live {
-    all: u32,
-    of: HashMap<String, u32>,
-    in_: HashMap<String, u32>,
-}
-
-impl Live {
-    /// One more, or one less.
-    fn count(&mut self, job: &str, namespace: &str, lives: bool) {
-        let change = |number: &mut u32| {
-            *number = if lives { *number + 1 } else { number.saturating_sub(1) };
-            *number == 0
-        };
-        change(&mut self.all);
-        if change(self.of.entry(job.to_owned()).or_default()) {
-            self.of.remove(job);
-        }
-        if change(self.in_.entry(namespace.to_owned()).or_default()) {
-            self.in_.remove(namespace);
-        }
-    }
-}
-
-impl State {
-    /// Takes in what is known of a pod in place of what was known.
-    fn put(&mut self, mut known: Known) {
-        let (owner, uid) = (known.facts.owner.clone(), known.facts.uid.clone());
-        let before = self.drop_pod(&owner, &uid);
-        if known.facts.ended() {
-            known.ended = before.and_then(|before| before.ended).or_else(|| Some(Instant::now()));
-        } else {
-            self.live.count(&owner, &known.job.namespace, true);
-        }
-        self.pods.entry(owner).or_default().insert(uid, known);
-    }
-
-    /// Forgets a pod. What was known of it.
-    fn drop_pod(&mut self, owner: &str, uid: &str) -> Option<Known> {
-        let pods = self.pods.get_mut(owner)?;
-        let known = pods.remove(uid);
-        if pods.is_empty() {
-            self.pods.remove(owner);
-        }
-        if let Some(known) = &known
-            && !known.facts.ended()
-        {
-            self.live.count(owner, &known.job.namespace, false);
-        }
-        known
-    }
-}
-
-#[derive(Debug)]
-struct Known {
-    version: u64,
-    job: JobKey,
-    facts: Arc<PodFacts>,
-    /// The watch tells of it no more, although our finalizer may still keep it: somebody took its label off, or it went
-    /// while nobody watched. The API server has to be asked.
-    hidden: bool,
-    /// When its end was told.
-    ended: Option<Instant>,
-    /// It is as we made it, and the watch has not told of it.
-    made: bool,
 }
 
 /// The index; shared by the watches and the reconciler.

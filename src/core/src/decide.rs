@@ -11,6 +11,7 @@ mod leases;
 mod materialization;
 mod policies;
 mod selection;
+mod stopping;
 mod waits;
 mod wishes;
 

@@ -1,0 +1,95 @@
+//! What the index holds, and how many of its pods live.
+//!
+//! Invariant: the numbers of live pods are those of the pods that are here and have not ended.
+
+use super::JobKey;
+use duj_api::DockerUniverseCommand;
+use duj_core::facts::PodFacts;
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+use tokio::time::Instant;
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Pods by the UID of their job, then by their own UID.
+    pub(super) pods: HashMap<String, BTreeMap<String, Known>>,
+    /// How many pods live: by the UID of their job, and by namespace.
+    pub(super) live: Live,
+    /// UIDs of pods that we let go and whose end was not told yet.
+    pub(super) released: HashSet<String>,
+    /// Commands by their job, then by their UID.
+    pub(super) commands: HashMap<JobKey, BTreeMap<String, DockerUniverseCommand>>,
+    /// Pods (job UID, pod UID) and commands (job, UID) seen since a list began.
+    pub(super) relisted_pods: Option<HashSet<(String, String)>>,
+    pub(super) relisted_commands: Option<HashSet<(JobKey, String)>>,
+}
+
+/// Pods that have not ended.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    pub(super) all: u32,
+    pub(super) of: HashMap<String, u32>,
+    pub(super) in_: HashMap<String, u32>,
+}
+
+impl Live {
+    /// One more, or one less.
+    fn count(&mut self, job: &str, namespace: &str, lives: bool) {
+        let change = |number: &mut u32| {
+            *number = if lives { *number + 1 } else { number.saturating_sub(1) };
+            *number == 0
+        };
+        change(&mut self.all);
+        if change(self.of.entry(job.to_owned()).or_default()) {
+            self.of.remove(job);
+        }
+        if change(self.in_.entry(namespace.to_owned()).or_default()) {
+            self.in_.remove(namespace);
+        }
+    }
+}
+
+impl State {
+    /// Takes in what is known of a pod in place of what was known.
+    pub(super) fn put(&mut self, mut known: Known) {
+        let (owner, uid) = (known.facts.owner.clone(), known.facts.uid.clone());
+        let before = self.drop_pod(&owner, &uid);
+        if known.facts.ended() {
+            known.ended = before.and_then(|before| before.ended).or_else(|| Some(Instant::now()));
+        } else {
+            self.live.count(&owner, &known.job.namespace, true);
+        }
+        self.pods.entry(owner).or_default().insert(uid, known);
+    }
+
+    /// Forgets a pod. What was known of it.
+    pub(super) fn drop_pod(&mut self, owner: &str, uid: &str) -> Option<Known> {
+        let pods = self.pods.get_mut(owner)?;
+        let known = pods.remove(uid);
+        if pods.is_empty() {
+            self.pods.remove(owner);
+        }
+        if let Some(known) = &known
+            && !known.facts.ended()
+        {
+            self.live.count(owner, &known.job.namespace, false);
+        }
+        known
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) version: u64,
+    pub(super) job: JobKey,
+    pub(super) facts: Arc<PodFacts>,
+    /// The watch tells of it no more, although our finalizer may still keep it: somebody took its label off, or it went
+    /// while nobody watched. The API server has to be asked.
+    pub(super) hidden: bool,
+    /// When its end was told.
+    pub(super) ended: Option<Instant>,
+    /// It is as we made it, and the watch has not told of it.
+    pub(super) made: bool,
+}
