@@ -228,6 +228,7 @@ fn spawn_reconciler(tasks: &mut JoinSet<anyhow::Result<()>>, context: &Arc<Conte
 
 /// Looks at one job after the other, as long as the operator runs.
 async fn work(context: Arc<Context>, jobs: Store<DockerUniverseJob>) {
+    context.index.wait_until_ready().await;
     loop {
         let key = context.workqueue.next().await;
         let again = match jobs.get(&watch::reference(&key)) {

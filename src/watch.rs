@@ -30,6 +30,35 @@ where
     }
 }
 
+/// The jobs of a list that is being told.
+///
+/// The cache has none of them before it has all: who looked earlier would find a job gone that is there.
+#[derive(Debug, Default)]
+struct Listing {
+    uids: HashSet<String>,
+    jobs: Vec<(JobKey, Class)>,
+}
+
+impl Listing {
+    /// The jobs that may be looked at now.
+    fn told(&mut self, event: &watcher::Event<DockerUniverseJob>) -> Vec<(JobKey, Class)> {
+        let of = |job: &DockerUniverseJob| {
+            (key(job), if job.status.is_none() { Class::New } else { Class::UnderWay })
+        };
+        match event {
+            watcher::Event::Init => *self = Self::default(),
+            watcher::Event::InitApply(job) => {
+                self.uids.extend(job.uid());
+                self.jobs.push(of(job));
+            }
+            watcher::Event::InitDone => return std::mem::take(&mut self.jobs),
+            watcher::Event::Apply(job) => return vec![of(job)],
+            watcher::Event::Delete(_) => {}
+        }
+        Vec::new()
+    }
+}
+
 /// Keeps the cache of jobs and wakes those that were added or changed. Those that were deleted go to `deleted` instead.
 pub fn jobs(
     context: &Arc<Context>,
@@ -37,7 +66,7 @@ pub fn jobs(
     deleted: UnboundedSender<Suspect>,
 ) -> impl Future<Output = ()> + Send + use<> {
     let context = context.clone();
-    let mut listed = HashSet::new();
+    let mut listing = Listing::default();
     let api: Api<DockerUniverseJob> = api(&context.client, context.namespace.as_deref());
     watcher(api, watcher::Config::default())
         .default_backoff()
@@ -48,36 +77,27 @@ pub fn jobs(
             if let Ok(event) = event {
                 context.metrics.job_told(event);
             }
-            match event {
-                Ok(watcher::Event::Init) => listed.clear(),
-                Ok(watcher::Event::InitApply(job)) => listed.extend(job.uid()),
-                Ok(watcher::Event::InitDone) => {
-                    // Of those that went while the watch was broken nothing is told.
-                    context.memory.keep(&listed);
-                    context.places.keep(&listed);
-                    context.index.jobs_are_known();
-                    listed = HashSet::new();
-                }
-                _ => {}
+            let Ok(event) = event else { return };
+            for (key, class) in listing.told(event) {
+                context.workqueue.add(key, class);
+            }
+            if matches!(event, watcher::Event::InitDone) {
+                // Of those that went while the watch was broken nothing is told.
+                context.memory.keep(&listing.uids);
+                context.places.keep(&listing.uids);
+                context.index.jobs_are_known();
+                listing = Listing::default();
             }
             let (watcher::Event::Apply(job)
             | watcher::Event::InitApply(job)
-            | watcher::Event::Delete(job)) = (match event {
-                Ok(event) => event,
-                Err(_) => return,
-            })
+            | watcher::Event::Delete(job)) = event
             else {
                 return;
             };
             if let Some(id) = job.status.as_ref().and_then(|status| status.cluster_id) {
                 context.cluster_ids.seen(id);
             }
-            let is_gone = matches!(event, Ok(watcher::Event::Delete(_)));
-            if !is_gone {
-                let class = if job.status.is_none() { Class::New } else { Class::UnderWay };
-                context.workqueue.add(key(job), class);
-            }
-            if let Ok(watcher::Event::Delete(job)) = event {
+            if let watcher::Event::Delete(job) = event {
                 let uid = job.uid().unwrap_or_default();
                 context.memory.forget(&uid);
                 context.places.forget(&uid);
@@ -147,4 +167,39 @@ pub fn key(job: &DockerUniverseJob) -> JobKey {
 /// A reference to the job in a place.
 pub fn reference(key: &JobKey) -> ObjectRef<DockerUniverseJob> {
     ObjectRef::new(&key.name).within(&key.namespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use duj_api::DockerUniverseJobSpec;
+
+    fn job(name: &str, decided: bool) -> DockerUniverseJob {
+        let mut job = DockerUniverseJob::new(name, DockerUniverseJobSpec::default());
+        job.metadata.namespace = Some("physics".into());
+        job.metadata.uid = Some(format!("{name}-1"));
+        job.status = decided.then(Default::default);
+        job
+    }
+
+    #[test]
+    fn jobs_of_a_list_are_looked_at_once_the_cache_has_them() {
+        let mut listing = Listing::default();
+        let mut told = |event| {
+            let jobs = listing.told(&event);
+            jobs.into_iter().map(|(key, class)| (key.name, class)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(watcher::Event::Init), []);
+        assert_eq!(told(watcher::Event::InitApply(job("a", false))), []);
+        assert_eq!(told(watcher::Event::InitApply(job("b", true))), []);
+        let both = [("a".to_owned(), Class::New), ("b".to_owned(), Class::UnderWay)];
+        assert_eq!(told(watcher::Event::InitDone), both);
+        assert_eq!(told(watcher::Event::Apply(job("c", false))), [("c".to_owned(), Class::New)]);
+        assert_eq!(told(watcher::Event::Delete(job("c", false))), []);
+        // A list that broke off is told anew.
+        assert_eq!(told(watcher::Event::Init), []);
+        assert_eq!(told(watcher::Event::InitApply(job("a", true))), []);
+        assert_eq!(told(watcher::Event::Init), []);
+        assert_eq!(told(watcher::Event::InitDone), []);
+    }
 }

@@ -135,11 +135,6 @@ pub(crate) fn short(cluster: &Cluster) -> anyhow::Result<()> {
     on(cluster, Measure::short(None))
 }
 
-/// The short form of it on simulated nodes, with a control plane of its own.
-pub(crate) fn short_at_scale() -> anyhow::Result<()> {
-    scale::run(scale::Measure::short(seed_or_new(None)), None)
-}
-
 fn on(cluster: &Cluster, measure: Measure) -> anyhow::Result<()> {
     println!("chaos with {} jobs, seed {}", measure.jobs, measure.seed);
     let program = image::operator()?;

@@ -129,9 +129,6 @@ fn with_cluster(steps: &mut Steps, arguments: &Arguments) -> anyhow::Result<()> 
         steps.run("examples", || demo::Stage::on(&cluster)?.play())?;
         steps.run("chaos, the short form", || chaos::short(&cluster))?;
     }
-    if only.is_none() {
-        steps.run("chaos at scale, the short form", chaos::short_at_scale)?;
-    }
     steps.run("two operators, updated, stopped and killed under load", || {
         install(&["--set", "replicas=2"])?;
         scenarios(real, "node_two_operators", "--test-threads=1")
