@@ -73,7 +73,7 @@ pub async fn make(
     context.metrics.wrote(Verb::MakeRecords);
     let pages = api(context, job);
     match call("make a page of records", pages.create(&PostParams::default(), &made)).await {
-        Err(error) if error.is_already_exists() => {}
+        Err(error) if error.is_already_exists() || error.is_of_ending_namespace() => {}
         answer => drop(answer?),
     }
     let uid = job.uid().unwrap_or_default();

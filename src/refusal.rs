@@ -21,7 +21,7 @@ pub fn read(status: &Status, before: u32, now: Timestamp) -> Refusal {
     }
 }
 
-fn kind(status: &Status) -> RefusalKind {
+pub(crate) fn kind(status: &Status) -> RefusalKind {
     let says = |words: &str| status.message.contains(words);
     let terminating = status
         .details

@@ -66,6 +66,7 @@ async fn append_to_one(
             Err(error) if error.is_already_exists() => {
                 call("read a page of the userlog", pages.get(&name)).await?
             }
+            Err(error) if error.is_of_ending_namespace() => return Ok(()),
             made => return made.map(|_| ()),
         }
     };

@@ -3,6 +3,8 @@
 //! Invariant: an error says what was tried and what the server answered. None but [`Error::NotLeading`] says that nothing
 //! happened.
 
+use crate::refusal;
+use duj_core::observed::RefusalKind;
 use kube::core::Status;
 use std::time::Duration;
 use thiserror::Error;
@@ -109,6 +111,13 @@ impl Error {
         Duration::from_secs(seconds.min(60))
     }
 
+    /// Nothing is created any more in a namespace that is being deleted. Its pods go before anything else of it, and wait for
+    /// us to account for them: what cannot be kept beside the job is not waited for.
+    pub fn is_of_ending_namespace(&self) -> bool {
+        self.status()
+            .is_some_and(|status| refusal::kind(status) == RefusalKind::NamespaceTerminating)
+    }
+
     pub(super) fn is_not_found(&self) -> bool {
         self.status().is_some_and(Status::is_not_found)
     }
@@ -143,6 +152,14 @@ mod tests {
         let busy =
             Error::Api { attempt: "try", source: Box::new(kube::Error::Api(Box::new(status))) };
         assert_eq!((busy.retry_after().as_secs(), answered(429).retry_after().as_secs()), (7, 0));
+        let ending = Status {
+            code: 403,
+            message: "configmaps \"a-userlog-1\" is forbidden: unable to create new content in namespace n because it is being terminated".into(),
+            ..Status::default()
+        };
+        let ending =
+            Error::Api { attempt: "try", source: Box::new(kube::Error::Api(Box::new(ending))) };
+        assert!(ending.is_of_ending_namespace() && !answered(403).is_of_ending_namespace());
         assert!(Error::ForeignPage("x-userlog-1".into()).is_lasting());
         assert!(!Error::NoAnswer("try").is_lasting());
         assert!(!Error::NotLeading("try").is_lasting());
