@@ -144,15 +144,12 @@ impl RollCall {
         for selected in std::mem::take(&mut status.selected) {
             let job = self.job(command, &selected.job, &selected.uid);
             let job = job.map(|job| context.memory.newest(job));
-            let noticed = job.as_ref().and_then(|job| job.status.as_ref()?.noticed.as_ref());
-            let answer = noticed.and_then(|n| n.commands.iter().find(|answer| answer.uid == uid));
-            if let Some(answer) = answer {
-                status.accepted += answer.accepted;
-                status.refused += answer.refused;
-            } else if job.is_none_or(|job| job.metadata.deletion_timestamp.is_some()) {
-                status.refused += 1;
-            } else {
-                return Err(selected.job);
+            match said(job.as_deref(), &uid) {
+                Some((accepted, refused)) => {
+                    status.accepted += accepted;
+                    status.refused += refused;
+                }
+                None => return Err(selected.job),
             }
         }
         Ok(status)
@@ -240,6 +237,19 @@ impl RollCall {
     }
 }
 
+/// How many procs of a selected job, which may be gone, accepted and refused the command `uid`; nothing where it is not
+/// through with it.
+fn said(job: Option<&DockerUniverseJob>, uid: &str) -> Option<(i64, i64)> {
+    let noticed = job.and_then(|job| job.status.as_ref()?.noticed.as_ref());
+    let answer = noticed.and_then(|noticed| noticed.commands.iter().find(|it| it.uid == uid));
+    // One that has told some of its procs is still at it.
+    match answer.filter(|answer| answer.next.is_none()) {
+        Some(answer) => Some((answer.accepted, answer.refused)),
+        None if job.is_none_or(|job| job.metadata.deletion_timestamp.is_some()) => Some((0, 1)),
+        None => None,
+    }
+}
+
 /// Whether the API server knows the job.
 async fn is_there(
     context: &Context,
@@ -271,5 +281,36 @@ const fn words(verb: Verb) -> (&'static str, &'static str) {
         Verb::Suspend => ("suspend", "suspended"),
         Verb::Continue => ("continue", "continued"),
         Verb::Prio => ("prioritize", "prioritized"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use duj_api::{DockerUniverseJobSpec, DockerUniverseJobStatus};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use serde_json::json;
+
+    /// A job that noted this answer to the command "c".
+    fn job(answer: &serde_json::Value) -> DockerUniverseJob {
+        let status = json!({ "noticed": { "shape": "", "commands": [answer] } });
+        let status: DockerUniverseJobStatus = serde_json::from_value(status).expect("a status");
+        let mut job = DockerUniverseJob::new("job", DockerUniverseJobSpec::default());
+        job.status = Some(status);
+        job
+    }
+
+    #[test]
+    fn a_job_has_said_all_once_all_its_procs_were_told() {
+        let told = json!({ "uid": "c", "accepted": 3, "refused": 1, "message": "m" });
+        let partly = json!({ "uid": "c", "accepted": 3, "refused": 1, "message": "m", "next": 4 });
+        let another = json!({ "uid": "d", "accepted": 3, "refused": 1, "message": "m" });
+        assert_eq!(said(Some(&job(&told)), "c"), Some((3, 1)));
+        assert_eq!(said(Some(&job(&partly)), "c"), None, "it goes on with proc 4");
+        assert_eq!(said(Some(&job(&another)), "c"), None);
+        assert_eq!(said(None, "c"), Some((0, 1)), "it is gone");
+        let mut ending = job(&partly);
+        ending.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
+        assert_eq!(said(Some(&ending), "c"), Some((0, 1)), "it will say no more");
     }
 }

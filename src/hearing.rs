@@ -25,7 +25,7 @@ const ASK_SELDOM: SignedDuration = SignedDuration::from_secs(15);
 const CHECKPOINTS: SignedDuration = SignedDuration::from_secs(30);
 /// The time between two questions of all jobs together.
 pub const SPACING: SignedDuration = SignedDuration::from_millis(50);
-/// Who was not let through by the spacing comes again after this time.
+/// Who was not let through by the spacing, or has got no answer, comes again after this time.
 const COME_AGAIN: SignedDuration = SignedDuration::from_secs(2);
 /// A kubelet that does not answer in this time is not waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -57,11 +57,12 @@ pub async fn ask(
         if due > now || question.is_answered(pod) {
             continue;
         }
-        let (wait, report) = if context.log_spacing.admits(now) {
-            (question.again(now), last_line(context, job, pod, question.container).await)
+        let report = if context.log_spacing.admits(now) {
+            last_line(context, job, pod, question.container).await
         } else {
-            (COME_AGAIN, None)
+            None
         };
+        let wait = if report.is_some() { question.again(now) } else { COME_AGAIN };
         let asked = match (&report, &told) {
             (None, Some(told)) => told.asked,
             _ => now,

@@ -10,6 +10,7 @@ use duj_api::{DockerUniverseCommand, names};
 use duj_core::facts::PodFacts;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{ResourceExt, runtime::watcher};
+pub use state::Live;
 use state::{Known, State};
 use std::{
     collections::{BTreeMap, HashSet},
@@ -106,31 +107,19 @@ impl Index {
         self.take_in(pod, label.is_none_or(|value| value != names::MANAGED_BY))
     }
 
-    /// A pod that the watch tells of. The job it concerns, unless it is what we wrote ourselves and know.
+    /// A pod that the watch tells of. The job it concerns, unless it is what we made ourselves, in this very version.
     fn told(&self, pod: &Pod) -> Option<JobKey> {
-        let label = pod.labels().get(names::LABEL_MANAGED_BY);
-        let hidden = label.is_none_or(|value| value != names::MANAGED_BY);
-        let is_ours = !hidden && self.made(pod);
-        self.take_in(pod, hidden).filter(|_| !is_ours)
-    }
-
-    /// Whether it is known in this very version as one that we made, so that nobody has to be told.
-    fn made(&self, pod: &Pod) -> bool {
-        let (Some(uid), mut state) = (pod.uid(), self.state()) else { return false };
-        let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
-        let pods = owner.and_then(|owner| state.pods.get_mut(&owner.uid));
-        let known = pods.and_then(|pods| pods.get_mut(&uid));
-        known.is_some_and(|known| std::mem::take(&mut known.made) && known.version == version(pod))
+        let made = self
+            .state()
+            .known(pod)
+            .is_some_and(|known| std::mem::take(&mut known.made) && known.version == version(pod));
+        self.insert_pod(pod).filter(|_| !made)
     }
 
     /// Takes in a pod that we have made.
     pub fn insert_made(&self, pod: &Pod) {
         self.insert_pod(pod);
-        let Some(uid) = pod.uid() else { return };
-        let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
-        let mut state = self.state();
-        let pods = owner.and_then(|owner| state.pods.get_mut(&owner.uid));
-        if let Some(known) = pods.and_then(|pods| pods.get_mut(&uid)) {
+        if let Some(known) = self.state().known(pod) {
             known.made = known.version == version(pod);
         }
     }
@@ -261,18 +250,8 @@ impl Index {
     }
 
     /// How many pods live.
-    pub fn live(&self) -> u32 {
-        self.state().live.all
-    }
-
-    /// How many pods of a namespace live.
-    pub fn live_in(&self, namespace: &str) -> u32 {
-        self.state().live.in_.get(namespace).copied().unwrap_or_default()
-    }
-
-    /// How many pods of the job with this UID live.
-    pub fn live_of(&self, job_uid: &str) -> u32 {
-        self.state().live.of.get(job_uid).copied().unwrap_or_default()
+    pub fn with_live<T>(&self, read: impl FnOnce(&Live) -> T) -> T {
+        read(&self.state().live)
     }
 
     /// Names of the job's pods that the API server has to be asked about.

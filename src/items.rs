@@ -7,14 +7,12 @@ use crate::{
     metrics::Verb,
     perform::{Error, call},
     run::Context,
+    userlog_pages::owned,
 };
-use duj_api::{DockerUniverseJob, GROUP, VERSION, names, queue::ItemsKey};
+use duj_api::{DockerUniverseJob, names, queue::ItemsKey};
 use duj_core::queue::{self, Items};
-use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::OwnerReference};
-use kube::{
-    Api, ResourceExt,
-    api::{ObjectMeta, PostParams},
-};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, ResourceExt, api::PostParams};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Why there are no items.
@@ -59,7 +57,11 @@ async fn find(context: &Context, job: &DockerUniverseJob) -> Result<Items, Lack>
     // What makes no procs is not kept: as long as there are none, it may be mended.
     let items = own(job, &text).map_err(Lack::Missing)?;
     context.metrics.wrote(Verb::KeepItems);
-    let map = map_of(job, text);
+    let map = ConfigMap {
+        data: Some(BTreeMap::from([(names::ITEMS_KEY.to_owned(), text)])),
+        immutable: Some(true),
+        ..owned(job, &names::items_name(&job.name_any()))
+    };
     let made = maps(context, job);
     match call("keep the items of a job", made.create(&PostParams::default(), &map)).await {
         Ok(_) => Ok(items),
@@ -67,6 +69,9 @@ async fn find(context: &Context, job: &DockerUniverseJob) -> Result<Items, Lack>
             let first = kept(context, job).await?;
             let gone = || Lack::Missing("what was kept of its items is gone".into());
             own(job, &first.ok_or_else(gone)?).map_err(Lack::Missing)
+        }
+        Err(error) if error.is_of_ending_namespace() => {
+            Err(Lack::Missing("its namespace is being deleted".into()))
         }
         Err(error) => Err(error.into()),
     }
@@ -145,30 +150,4 @@ async fn kept(context: &Context, job: &DockerUniverseJob) -> Result<Option<Strin
 
 fn maps(context: &Context, job: &DockerUniverseJob) -> Api<ConfigMap> {
     Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default())
-}
-
-fn map_of(job: &DockerUniverseJob, text: String) -> ConfigMap {
-    let labels = BTreeMap::from([
-        (names::LABEL_MANAGED_BY.to_owned(), names::MANAGED_BY.to_owned()),
-        (names::LABEL_JOB.to_owned(), job.name_any()),
-    ]);
-    ConfigMap {
-        metadata: ObjectMeta {
-            name: Some(names::items_name(&job.name_any())),
-            namespace: job.namespace(),
-            labels: Some(labels),
-            owner_references: Some(vec![OwnerReference {
-                api_version: format!("{GROUP}/{VERSION}"),
-                kind: "DockerUniverseJob".into(),
-                name: job.name_any(),
-                uid: job.uid().unwrap_or_default(),
-                controller: Some(true),
-                block_owner_deletion: Some(false),
-            }]),
-            ..ObjectMeta::default()
-        },
-        data: Some(BTreeMap::from([(names::ITEMS_KEY.to_owned(), text)])),
-        immutable: Some(true),
-        ..ConfigMap::default()
-    }
 }

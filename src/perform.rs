@@ -210,6 +210,11 @@ fn heard(context: &Context, pod: &Pod) {
     }
 }
 
+/// The pods of a namespace, of which only what somebody reads is kept.
+fn pods(context: &Context, namespace: &str) -> Api<SlimPod> {
+    Api::namespaced(context.client.clone(), namespace)
+}
+
 async fn delete_pod(
     context: &Context,
     namespace: &str,
@@ -217,13 +222,13 @@ async fn delete_pod(
     uid: &str,
     grace: Option<u32>,
 ) -> Result<(), Error> {
-    let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
+    let pods = pods(context, namespace);
     context.metrics.wrote(Verb::DeletePod);
     let parameters = DeleteParams { grace_period_seconds: grace, ..only(uid) };
     let deleted = call("delete a pod", pods.delete(name, &parameters)).await;
     gone(deleted.map(|answer| {
         if let either::Either::Left(pod) = answer {
-            heard(context, &pod);
+            heard(context, &pod.0);
         }
     }))
 }
@@ -236,12 +241,12 @@ async fn annotate(
     verb: Verb,
     (annotation, value): (&str, Option<String>),
 ) -> Result<(), Error> {
-    let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
+    let pods = pods(context, namespace);
     let patch = json!({ "metadata": { "uid": uid, "annotations": { annotation: value } } });
     context.metrics.wrote(verb);
     let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
     let told = call("annotate a pod", pods.patch(name, &parameters, &patch)).await;
-    changed(told.map(|pod| heard(context, &pod)))
+    changed(told.map(|pod| heard(context, &pod.0)))
 }
 
 /// Writes the annotation that is a lease, over the pod as it was seen and no other.
@@ -253,7 +258,7 @@ async fn mark_lease(
     version: &str,
     mark: Mark,
 ) -> Result<(), Error> {
-    let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
+    let pods = pods(context, namespace);
     let patch = json!({
         "metadata": {
             "uid": uid, "resourceVersion": version,
@@ -263,7 +268,7 @@ async fn mark_lease(
     context.metrics.wrote(Verb::MarkLease);
     let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
     let written = call("write a pod's lease", pods.patch(name, &parameters, &patch)).await;
-    changed(written.map(|pod| heard(context, &pod)))
+    changed(written.map(|pod| heard(context, &pod.0)))
 }
 
 /// Takes our finalizer off a pod, and no other.
@@ -273,7 +278,7 @@ pub async fn release_pod(
     name: &str,
     uid: &str,
 ) -> Result<(), Error> {
-    let pods: Api<SlimPod> = Api::namespaced(context.client.clone(), namespace);
+    let pods = pods(context, namespace);
     // A strategic merge of `finalizers` can delete one entry; the UID guards against a pod of the same name.
     let patch = json!({
         "metadata": { "uid": uid, "$deleteFromPrimitiveList/finalizers": [names::FINALIZER_ACCOUNTED] },

@@ -5,7 +5,7 @@
 //! with the fewest pods, and of the namespaces the one with the fewest.
 
 use crate::{
-    index::{Index, JobKey},
+    index::{Index, JobKey, Live},
     workqueue::{Class, Workqueue},
 };
 use duj_api::{DockerUniverseJob, status::ProcStatus};
@@ -51,16 +51,33 @@ pub struct Places {
 pub struct Grant<'a> {
     places: &'a Places,
     uid: String,
+    /// How many of its pods lived when it asked.
+    lived: u32,
     /// How many, and why not more.
     pub room: Room,
 }
 
 impl Drop for Grant<'_> {
     fn drop(&mut self) {
-        let granted = self.places.state().granted.remove(&self.uid);
-        if granted.is_some_and(|(_, pods)| pods > 0) {
+        let mut state = self.places.state();
+        let granted = state.granted.remove(&self.uid).map_or(0, |(_, pods)| pods);
+        let taken =
+            self.places.index.with_live(|live| live.of(&self.uid)).saturating_sub(self.lived);
+        if taken < granted {
+            // Whatever keeps it from taking them keeps nobody else from it: it asks again when it looks again.
+            state.waiting.remove(&self.uid);
+            drop(state);
             self.places.freed();
         }
+    }
+}
+
+/// Who goes first has the smaller one.
+type Rank<'a> = (Reverse<i32>, u32, Option<&'a Time>, &'a str);
+
+impl Waiter {
+    fn rank<'a>(&'a self, uid: &'a str, live: &Live) -> Rank<'a> {
+        (Reverse(self.priority), live.of(uid), self.created.as_ref(), uid)
     }
 }
 
@@ -79,37 +96,25 @@ impl Places {
     pub fn ask(&self, job: &DockerUniverseJob) -> Grant<'_> {
         let uid = job.uid().unwrap_or_default();
         let namespace = job.namespace().unwrap_or_default();
-        let (total, in_namespace) = self.limits.running_in(&namespace);
-        let unlimited = Room::default();
-        if total.is_none() && in_namespace.is_none() {
-            return Grant { places: self, uid, room: unlimited };
-        }
-        let wanted = wanted(job).saturating_sub(self.index.live_of(&uid)).min(AT_ONCE);
-        let mut state = self.state();
-        if wanted == 0 {
-            state.waiting.remove(&uid);
-            drop(state);
+        let lived = self.index.with_live(|live| live.of(&uid));
+        let wanted = wanted(job).saturating_sub(lived).min(AT_ONCE);
+        if wanted == 0 || self.limits.running_in(&namespace) == (None, None) {
+            self.state().waiting.remove(&uid);
             // What may end one attempt and begin the next in one look keeps its place.
-            return Grant { places: self, uid, room: unlimited };
+            return Grant { places: self, uid, lived, room: Room::default() };
         }
         let me = Waiter {
             key: JobKey { namespace: namespace.clone(), name: job.name_any() },
             priority: priority(job),
             created: job.metadata.creation_timestamp.clone(),
         };
-        let (free, why) = self.free(&state, &namespace);
-        let rank = self.rank(&uid, &me);
-        let share = self.index.live_in(&namespace);
-        let goes_first = |(other, waiter): (&String, &Waiter)| {
-            if waiter.key.namespace == namespace {
-                self.rank(other, waiter) < rank
-            } else {
-                self.index.live_in(&waiter.key.namespace) < share
-            }
-        };
-        let ahead = state.waiting.iter().filter(|waiter| *waiter.0 != uid && goes_first(*waiter));
-        let ahead = u32::try_from(ahead.count()).unwrap_or(u32::MAX);
-        let pods = wanted.min(free.saturating_sub(ahead));
+        let mut state = self.state();
+        let (free, why) = self.index.with_live(|live| {
+            let free = self.free(&state, live).min(self.free_in(&state, live, &namespace));
+            let ahead = self.ahead(&state, live, &uid, &me);
+            (free.saturating_sub(ahead), self.why(&state, live, &namespace))
+        });
+        let pods = wanted.min(free);
         if pods < wanted {
             state.waiting.insert(uid.clone(), me);
         } else {
@@ -117,8 +122,27 @@ impl Places {
         }
         state.granted.insert(uid.clone(), (namespace, pods));
         drop(state);
-        let why = why.unwrap_or_else(|| "others go first".into());
-        Grant { places: self, uid, room: Room { pods, why } }
+        Grant { places: self, uid, lived, room: Room { pods, why } }
+    }
+
+    /// How many places others have a better claim to: those of the namespace that go first, and as many of other namespaces
+    /// with fewer pods as their own limits leave.
+    fn ahead(&self, state: &State, live: &Live, uid: &str, me: &Waiter) -> u32 {
+        let (rank, share) = (me.rank(uid, live), live.within(&me.key.namespace));
+        let mut elsewhere: HashMap<&str, u32> = HashMap::new();
+        let mut ahead = 0;
+        for (other, waiter) in state.waiting.iter().filter(|(other, _)| *other != uid) {
+            let namespace = waiter.key.namespace.as_str();
+            if namespace != me.key.namespace {
+                *elsewhere.entry(namespace).or_default() += 1;
+            } else if waiter.rank(other, live) < rank {
+                ahead += 1;
+            }
+        }
+        let fewer = elsewhere.into_iter().filter(|(namespace, _)| live.within(namespace) < share);
+        fewer.fold(ahead, |ahead: u32, (namespace, waiting)| {
+            ahead.saturating_add(waiting.min(self.free_in(state, live, namespace)))
+        })
     }
 
     /// The job is gone.
@@ -135,61 +159,72 @@ impl Places {
         self.freed();
     }
 
-    /// A place may be free: wakes those whose turn it is.
+    /// A place may be free: wakes those whose turn it is, one for each.
     pub fn freed(&self) {
         let state = self.state();
         if state.waiting.is_empty() {
             return;
         }
-        let mut waiting: Vec<_> = state
-            .waiting
-            .iter()
-            .map(|(uid, waiter)| {
-                let share = self.index.live_in(&waiter.key.namespace);
-                (share, self.rank(uid, waiter), &waiter.key)
-            })
-            .collect();
-        waiting.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-        let mut woken: HashMap<&str, u32> = HashMap::new();
-        for (_, _, key) in waiting {
-            let (free, _) = self.free(&state, &key.namespace);
-            let before = woken.entry(&key.namespace).or_default();
-            if free > *before {
-                *before += 1;
-                self.workqueue.add(key.clone(), Class::UnderWay);
+        self.index.with_live(|live| {
+            let mut free = self.free(&state, live);
+            if free == 0 {
+                return; // as it is while nothing ends
+            }
+            let waiting = state.waiting.iter();
+            let mut waiting: Vec<_> = waiting
+                .map(|(uid, waiter)| {
+                    (live.within(&waiter.key.namespace), waiter.rank(uid, live), &waiter.key)
+                })
+                .collect();
+            waiting.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+            let mut left_in: HashMap<&str, u32> = HashMap::new();
+            for (_, _, key) in waiting {
+                let left = left_in
+                    .entry(&key.namespace)
+                    .or_insert_with(|| self.free_in(&state, live, &key.namespace));
+                if free > 0 && *left > 0 {
+                    (free, *left) = (free - 1, *left - 1);
+                    self.workqueue.add(key.clone(), Class::UnderWay);
+                }
+            }
+        });
+    }
+
+    /// How many places are free for pods of any namespace.
+    fn free(&self, state: &State, live: &Live) -> u32 {
+        let granted: u32 = state.granted.values().map(|(_, pods)| pods).sum();
+        left(self.limits.running, live.all(), granted)
+    }
+
+    /// How many a namespace's own limit leaves free.
+    fn free_in(&self, state: &State, live: &Live, namespace: &str) -> u32 {
+        let of_it = state.granted.values().filter(|(of, _)| of == namespace);
+        let granted: u32 = of_it.map(|(_, pods)| pods).sum();
+        left(self.limits.running_in(namespace).1, live.within(namespace), granted)
+    }
+
+    /// Which limit keeps a namespace's jobs from having more.
+    fn why(&self, state: &State, live: &Live, namespace: &str) -> String {
+        match self.limits.running_in(namespace) {
+            (total, Some(limit))
+                if total.is_none()
+                    || self.free_in(state, live, namespace) < self.free(state, live) =>
+            {
+                format!(
+                    "{limit} pods of namespace '{namespace}' may live at the same time (limits.namespaces)"
+                )
+            }
+            (total, _) => {
+                let limit = total.unwrap_or_default();
+                format!("{limit} pods of all jobs may live at the same time (limits.maxRunning)")
             }
         }
     }
+}
 
-    /// How many places are free for pods of a namespace, and which limit it is.
-    fn free(&self, state: &State, namespace: &str) -> (u32, Option<String>) {
-        let (total, in_namespace) = self.limits.running_in(namespace);
-        let granted = |of: Option<&str>| -> u32 {
-            let granted = state.granted.values();
-            granted.filter(|(in_, _)| of.is_none_or(|of| of == in_)).map(|(_, pods)| pods).sum()
-        };
-        let left = |limit: Option<u32>, live: u32, granted: u32| {
-            limit.map_or(u32::MAX, |limit| limit.saturating_sub(live).saturating_sub(granted))
-        };
-        let installation = left(total, self.index.live(), granted(None));
-        let own = left(in_namespace, self.index.live_in(namespace), granted(Some(namespace)));
-        let why = if own < installation {
-            in_namespace.map(|limit| {
-                format!("{limit} pods of namespace '{namespace}' may live at the same time (limits.namespaces)")
-            })
-        } else {
-            total.map(|limit| {
-                format!("{limit} pods of all jobs may live at the same time (limits.maxRunning)")
-            })
-        };
-        (installation.min(own), why)
-    }
-
-    /// Who goes first has the smaller rank.
-    fn rank(&self, uid: &str, waiter: &Waiter) -> (Reverse<i32>, u32, Option<Time>, String) {
-        let live = self.index.live_of(uid);
-        (Reverse(waiter.priority), live, waiter.created.clone(), uid.to_owned())
-    }
+/// What is left of a limit.
+fn left(limit: Option<u32>, live: u32, granted: u32) -> u32 {
+    limit.map_or(u32::MAX, |limit| limit.saturating_sub(live).saturating_sub(granted))
 }
 
 /// How many procs of a job have not come to their end.
@@ -361,5 +396,34 @@ mod tests {
         drop(grant);
         assert_eq!(names(&woken), ["b"]);
         assert_eq!(places.ask(&waiting).room.pods, 1);
+    }
+
+    #[test]
+    fn who_cannot_take_places_keeps_nobody_from_them_and_is_not_woken_for_them() {
+        let (places, woken) = places(10, None);
+        let stuck = job("physics", "stuck", 50, 9);
+        let grant = places.ask(&stuck);
+        assert_eq!(grant.room.pods, 10);
+        names(&woken);
+        drop(grant); // a quota refused its pods
+        assert_eq!(names(&woken), [""; 0], "it would come back at once, for ever");
+        assert_eq!(places.ask(&job("physics", "plain", 1, 0)).room.pods, 1);
+    }
+
+    #[test]
+    fn a_namespace_at_its_own_limit_holds_back_no_other() {
+        let (places, woken) = places(100, Some(3));
+        let of_lab = job("lab", "a", 3, 0);
+        drop(places.ask(&of_lab));
+        take(&places, &of_lab, 0..3);
+        for number in 0..90 {
+            assert_eq!(places.ask(&job("lab", &format!("b{number}"), 1, 0)).room.pods, 0);
+        }
+        let huge = job("physics", "huge", 500, 0);
+        take(&places, &huge, 0..50);
+        assert_eq!(places.ask(&huge).room.pods, 47);
+        names(&woken);
+        places.freed();
+        assert_eq!(names(&woken), [""; 0], "nobody waits who could have a place");
     }
 }

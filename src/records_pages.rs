@@ -23,6 +23,9 @@ const PROCS: &str = "procs";
 
 /// The pages that the job's status names.
 pub async fn of(context: &Context, job: &DockerUniverseJob) -> Result<Vec<Arc<Page>>, Error> {
+    if job.metadata.deletion_timestamp.is_some() {
+        return Ok(Vec::new()); // nothing is decided but to let its pods go, and its pages may go before it
+    }
     let named = job.status.iter().flat_map(|status| &status.procs_pages);
     let uid = job.uid().unwrap_or_default();
     let mut pages = Vec::new();

@@ -3,7 +3,12 @@
 //! Invariant: of a pod only what a decision reads is kept; a watch that breaks is begun again, with growing pauses.
 
 use crate::{
-    index::JobKey, metrics::Kind, orphans::Suspect, run::Context, slim::SlimPod, workqueue::Class,
+    index::{JobKey, Live},
+    metrics::Kind,
+    orphans::Suspect,
+    run::Context,
+    slim::SlimPod,
+    workqueue::Class,
 };
 use duj_api::{DockerUniverseCommand, DockerUniverseJob, names};
 use futures::{StreamExt, future};
@@ -122,7 +127,7 @@ pub fn pods(context: &Arc<Context>) -> impl Future<Output = ()> + Send + use<> {
             for key in context.index.pod_event(event) {
                 context.workqueue.add(key, Class::UnderWay);
             }
-            context.metrics.pods_live(context.index.live());
+            context.metrics.pods_live(context.index.with_live(Live::all));
             context.places.freed();
             future::ready(())
         })

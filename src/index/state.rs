@@ -5,6 +5,8 @@
 use super::JobKey;
 use duj_api::DockerUniverseCommand;
 use duj_core::facts::PodFacts;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
@@ -26,15 +28,30 @@ pub(super) struct State {
     pub(super) relisted_commands: Option<HashSet<(JobKey, String)>>,
 }
 
-/// Pods that have not ended.
+/// How many pods have not ended.
 #[derive(Debug, Default)]
-pub(super) struct Live {
-    pub(super) all: u32,
-    pub(super) of: HashMap<String, u32>,
-    pub(super) in_: HashMap<String, u32>,
+pub struct Live {
+    all: u32,
+    by_job: HashMap<String, u32>,
+    by_namespace: HashMap<String, u32>,
 }
 
 impl Live {
+    /// All of them.
+    pub const fn all(&self) -> u32 {
+        self.all
+    }
+
+    /// Those of the job with this UID.
+    pub fn of(&self, job_uid: &str) -> u32 {
+        self.by_job.get(job_uid).copied().unwrap_or_default()
+    }
+
+    /// Those of a namespace.
+    pub fn within(&self, namespace: &str) -> u32 {
+        self.by_namespace.get(namespace).copied().unwrap_or_default()
+    }
+
     /// One more, or one less.
     fn count(&mut self, job: &str, namespace: &str, lives: bool) {
         let change = |number: &mut u32| {
@@ -42,11 +59,11 @@ impl Live {
             *number == 0
         };
         change(&mut self.all);
-        if change(self.of.entry(job.to_owned()).or_default()) {
-            self.of.remove(job);
+        if change(self.by_job.entry(job.to_owned()).or_default()) {
+            self.by_job.remove(job);
         }
-        if change(self.in_.entry(namespace.to_owned()).or_default()) {
-            self.in_.remove(namespace);
+        if change(self.by_namespace.entry(namespace.to_owned()).or_default()) {
+            self.by_namespace.remove(namespace);
         }
     }
 }
@@ -62,6 +79,12 @@ impl State {
             self.live.count(&owner, &known.job.namespace, true);
         }
         self.pods.entry(owner).or_default().insert(uid, known);
+    }
+
+    /// What is known of a pod.
+    pub(super) fn known(&mut self, pod: &Pod) -> Option<&mut Known> {
+        let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true))?;
+        self.pods.get_mut(&owner.uid)?.get_mut(pod.metadata.uid.as_ref()?)
     }
 
     /// Forgets a pod. What was known of it.

@@ -61,8 +61,8 @@ pub(crate) struct Work<'a> {
     /// What the first of the procs that wait waits for.
     pub(crate) wait: Option<Because>,
     wake: Option<Timestamp>,
-    /// The policies of all procs were evaluated.
-    asked_all: bool,
+    /// When the policies of all procs are to be evaluated again, where that is another time now.
+    policies_due: Option<Timestamp>,
     /// The log has room for no more in this status: what is left follows with the next one.
     more_to_follow: bool,
 }
@@ -139,7 +139,7 @@ impl<'a> Work<'a> {
             unreadable,
             wait: None,
             wake: None,
-            asked_all: false,
+            policies_due: None,
             more_to_follow: false,
             pods,
             observed,

@@ -11,8 +11,9 @@ use duj_api::{
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-/// Seconds that a missing `ConfigMap`, Secret or volume is waited for: what `kubectl apply` of a folder may bring next.
-pub const CONFIGURATION_PATIENCE: i64 = 15;
+/// Seconds that a missing `ConfigMap`, Secret or volume is waited for: what `kubectl apply` of a folder may bring next. A
+/// kubelet tries a mount again after 0.5, 1, 2, 4, 8 and 16 s: what comes within 15 s is found before this is over.
+pub const CONFIGURATION_PATIENCE: i64 = 30;
 
 /// What a waiting pod means.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -33,7 +33,7 @@ const QUICK: [&str; 8] = [
     "--set",
     "imagePatienceSeconds=20",
     "--set",
-    "transfer.patienceSeconds=12",
+    "transfer.patienceSeconds=20",
     "--set",
     "transfer.caBundle.configMap=trust",
     "--set",

@@ -80,7 +80,7 @@ impl Work<'_> {
         {
             self.wake_at(Some(due));
             let (after, wake) = (leases, self.wake);
-            let policies_due = self.policies_due();
+            let policies_due = self.policies_due;
             return Decision { before, after, wake, because, policies_due, ..Decision::default() };
         }
         if changed && !urgent && due > self.observed.now {
@@ -91,7 +91,7 @@ impl Work<'_> {
                 after: leases,
                 wake: self.wake,
                 because,
-                policies_due: self.policies_due(),
+                policies_due: self.policies_due,
                 ..Decision::default()
             };
         }
@@ -107,7 +107,7 @@ impl Work<'_> {
             self.wake_at(Some(self.observed.now));
         }
         let status = changed.then_some(status);
-        let policies_due = self.policies_due();
+        let policies_due = self.policies_due;
         let events = self.journal.events;
         Decision {
             before,

@@ -16,6 +16,10 @@ const AT_ONCE: usize = 100;
 impl Work<'_> {
     /// The pods that are not kept any longer.
     pub(super) fn forget_pods(&mut self) -> Vec<Effect> {
+        let most = usize::try_from(self.settings.kept_pods).unwrap_or(usize::MAX);
+        if self.observed.job.spec.remove_pods.is_none() && self.pods.len() <= most {
+            return Vec::new();
+        }
         let success = self.observed.job.spec.policy.success_exit_code.unwrap_or(0);
         let succeeded = |record: &ProcRecord| record.exit_code == Some(success);
         let mut kept: Vec<(bool, Timestamp, &PodFacts)> = self
@@ -28,7 +32,6 @@ impl Work<'_> {
                 (over(record) && is_at_its_end(record)).then_some((failed, end, pod))
             })
             .collect();
-        let most = usize::try_from(self.settings.kept_pods).unwrap_or(usize::MAX);
         let surplus = kept.len().saturating_sub(most);
         let goes = |number: usize, failed: bool| match self.observed.job.spec.remove_pods {
             Some(RemovePods::OnEnd) => true,

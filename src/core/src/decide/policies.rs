@@ -1,12 +1,12 @@
 //! When policies are evaluated, and of which procs.
 //!
-//! Invariant: a proc whose record changed is asked in the same decision, and every one of them once in [`PERIODIC`]. Of few
-//! procs all are asked at every look.
+//! Invariant: a proc whose record changed is asked in the same decision, or the next one where the log has no room, and every
+//! one of them once in [`PERIODIC`]. Of few procs all are asked at every look.
 
 use super::{Work, is_at_its_end};
 use crate::hold;
 use duj_api::status::ProcRecord;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 /// The time between two evaluations of periodic policies while nothing changes (`PERIODIC_EXPR_INTERVAL`).
 const PERIODIC: SignedDuration = SignedDuration::from_secs(60);
@@ -53,6 +53,8 @@ impl Work<'_> {
         let periodic = self.policies.is_periodic();
         for id in ids {
             if self.is_full() {
+                // Who was not asked now is asked with the next status, and with them all.
+                self.policies_due = Some(self.observed.now);
                 return;
             }
             self.hear(id);
@@ -70,7 +72,7 @@ impl Work<'_> {
             self.wake_at(next.and_then(|wait| now.checked_add(wait).ok()).filter(|at| *at > now));
         }
         if all {
-            self.asked_all = true;
+            self.policies_due = self.observed.now.saturating_add(PERIODIC).ok();
         } else {
             self.wake_at(self.observed.policies_due);
         }
@@ -85,11 +87,6 @@ impl Work<'_> {
             "the job has {} procs, and in namespace '{namespace}' a job may have {limit}: submit it in parts, or ask for a larger limits.maxProcsPerJob",
             self.total()
         ))
-    }
-
-    /// When they are all asked again, where they were asked now.
-    pub(super) fn policies_due(&self) -> Option<Timestamp> {
-        self.asked_all.then(|| self.observed.now.saturating_add(PERIODIC).ok()).flatten()
     }
 
     /// Whether all procs are asked. Few are asked at every look; of many those that changed, and all once in [`PERIODIC`].

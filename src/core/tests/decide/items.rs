@@ -131,11 +131,11 @@ fn a_list_that_is_missing_is_waited_for_then_holds_and_goes_on_once_it_is_there(
     let mut play = of_key(json!({}));
     assert_eq!(play.scene("submitted without the list"), ["Status"]);
     play.is("Idle", "WaitingForConfiguration", "0");
-    play.wait(14);
-    play.scene("14 seconds");
+    play.wait(29);
+    play.scene("29 seconds");
     play.is("Idle", "WaitingForConfiguration", "0");
     play.wait(2);
-    assert_eq!(play.scene("16 seconds"), ["Status", "Event Warning Held"]);
+    assert_eq!(play.scene("31 seconds"), ["Status", "Event Warning Held"]);
     play.is("Held 6/0", "Held", "0 12");
     assert_eq!(
         play.hold().reason,
