@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use std::{
     cmp::Reverse,
-    collections::{HashMap, HashSet},
+    collections::{BinaryHeap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -170,19 +170,22 @@ impl Places {
             if free == 0 {
                 return; // as it is while nothing ends
             }
+            // A heap, for of thousands that wait it is mostly one's turn.
             let waiting = state.waiting.iter();
-            let mut waiting: Vec<_> = waiting
+            let mut waiting: BinaryHeap<_> = waiting
                 .map(|(uid, waiter)| {
-                    (live.within(&waiter.key.namespace), waiter.rank(uid, live), &waiter.key)
+                    let share = live.within(&waiter.key.namespace);
+                    Reverse((share, waiter.rank(uid, live), &waiter.key))
                 })
                 .collect();
-            waiting.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
             let mut left_in: HashMap<&str, u32> = HashMap::new();
-            for (_, _, key) in waiting {
+            while free > 0
+                && let Some(Reverse((_, _, key))) = waiting.pop()
+            {
                 let left = left_in
                     .entry(&key.namespace)
                     .or_insert_with(|| self.free_in(&state, live, &key.namespace));
-                if free > 0 && *left > 0 {
+                if *left > 0 {
                     (free, *left) = (free - 1, *left - 1);
                     self.workqueue.add(key.clone(), Class::UnderWay);
                 }

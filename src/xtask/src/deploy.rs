@@ -170,6 +170,8 @@ fn helm_arguments(chart: &Path, arguments: &Arguments, own: &[String]) -> Vec<Os
         (&arguments.namespace).into(),
         "--create-namespace".into(),
     ]);
+    // What the chart says goes, whoever scaled or edited the Deployment by hand meanwhile.
+    words.push("--force-conflicts".into());
     words.extend(["--wait".into(), "--timeout".into(), PATIENCE.into()]);
     for file in &arguments.values {
         words.extend(["--values".into(), file.into()]);
@@ -218,7 +220,7 @@ mod tests {
         assert_eq!(
             words,
             "upgrade --install docker-universe /chart --namespace docker-universe --create-namespace \
-             --wait --timeout 3m --set image.reference=r/docker-universe@sha256:1"
+             --force-conflicts --wait --timeout 3m --set image.reference=r/docker-universe@sha256:1"
         );
     }
 

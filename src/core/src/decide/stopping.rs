@@ -9,7 +9,10 @@ use crate::{
     observed::Effect,
     pod,
 };
-use duj_api::{files::WhenToTransferOutput, status::ProcStatus};
+use duj_api::{
+    files::WhenToTransferOutput,
+    status::{ProcRecord, ProcStatus},
+};
 use duj_protocol::transfer::stop;
 use jiff::{SignedDuration, Timestamp};
 
@@ -20,98 +23,122 @@ const FOREIGN_GRACE: SignedDuration = SignedDuration::from_secs(30);
 /// An annotation has reached the files in its pod after this time: a kubelet takes about a second.
 const HEARD: SignedDuration = SignedDuration::from_secs(3);
 
+/// What ends pods, and when to look again.
+#[derive(Default)]
+struct Ends {
+    effects: Vec<Effect>,
+    wake: Option<Timestamp>,
+}
+
+impl Ends {
+    fn look_at(&mut self, time: Timestamp) {
+        self.wake = Some(self.wake.map_or(time, |wake| wake.min(time)));
+    }
+
+    fn delete(&mut self, pod: &PodFacts, grace: Option<u32>) {
+        let (name, uid) = (pod.name.clone(), pod.uid.clone());
+        self.effects.push(Effect::DeletePod { name, uid, grace });
+    }
+}
+
 impl Work<'_> {
     /// Stops pods that nobody wants any more, and lets go of those that are accounted.
     pub(super) fn end_pods(&mut self) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        for &pod in self.pods.values() {
-            let Some(record) = self.records.get(pod.proc) else {
-                effects.extend(release(pod).filter(|_| pod.ended()));
-                continue;
-            };
-            let current = pod.attempt == record.attempt && !over(record);
-            let accounted = pod.ended() && !current;
-            if accounted {
-                effects.extend(release(pod));
-            }
-            let delete =
-                |grace| Effect::DeletePod { name: pod.name.clone(), uid: pod.uid.clone(), grace };
-            if record.remove.as_ref().is_some_and(|remove| remove.forced) && !pod.ended() {
-                effects.extend(release(pod));
-                if !pod.deleted_at_once {
-                    effects.push(delete(Some(0)));
-                }
-                continue;
-            }
-            if pod.deleting.is_some() {
-                continue;
-            }
-            // What is over and yet has a container that waits for a job which never began.
-            let idles = pod.job.terminated.is_some()
-                && pod.transfer.as_ref().is_some_and(|transfer| transfer.terminated.is_none());
-            if pod.is_lost() || (pod.ended() && idles && accounted) {
-                // Its kubelet ends what is left of it, when it comes back.
-                effects.push(delete(None));
-                continue;
-            }
-            let vacating = record.vacating.as_ref();
-            // A job that could not begin has no outputs, and its `transfer` may wait for them for ever.
-            let patience = SignedDuration::from_secs(2 * self.settings.transfer_patience + 60);
-            let waited = pod.finished().and_then(|end| end.saturating_add(patience).ok());
-            if let Some(end) = waited.filter(|_| pod.is_sending() && pod.has_no_outputs()) {
-                if end <= self.observed.now {
-                    effects.push(delete(None));
-                    continue;
-                }
-                self.wake = Some(self.wake.map_or(end, |wake| wake.min(end)));
-            }
-            let kept = record.outputs_kept && pod.attempt == record.attempt;
-            let unwanted = (matches!(record.status, ProcStatus::Held) && !kept)
-                || record.status == ProcStatus::Removed
-                || pod.attempt != record.attempt
-                || record.status == ProcStatus::Completed
-                || vacating.is_some();
-            if !pod.ended() {
-                let told = if unwanted { self.announce_stop(pod) } else { None };
-                if let Some((announcement, heard)) = told {
-                    effects.extend(announcement);
-                    self.wake = Some(self.wake.map_or(heard, |wake| wake.min(heard)));
-                } else if unwanted {
-                    // Fast is not at once: the kubelet still has to say that the job has ended.
-                    let fast = vacating.is_some_and(|vacating| vacating.fast);
-                    effects.push(delete(fast.then_some(1)));
-                } else if pod.suspended != (record.status == ProcStatus::Suspended) {
-                    effects.push(Effect::SuspendPod {
-                        name: pod.name.clone(),
-                        uid: pod.uid.clone(),
-                        suspended: record.status == ProcStatus::Suspended,
-                    });
-                } else if pod.resends != record.resends {
-                    effects.push(Effect::Resend {
-                        name: pod.name.clone(),
-                        uid: pod.uid.clone(),
-                        number: record.resends,
-                    });
-                }
-                continue;
-            }
-            let finished = pod.finished().or(pod.created).unwrap_or(self.observed.now);
-            let term = if matches!(pod.phase, Phase::Running) {
-                Some(FOREIGN_GRACE)
-            } else if pod.attempt < record.attempt && record.status != ProcStatus::Held {
-                Some(KEEP_ENDED)
-            } else {
-                None
-            };
-            if let Some(end) = term.and_then(|term| finished.saturating_add(term).ok()) {
-                if end <= self.observed.now {
-                    effects.push(delete(None));
-                } else {
-                    self.wake = Some(self.wake.map_or(end, |wake| wake.min(end)));
-                }
+        let mut ends = Ends { effects: Vec::new(), wake: self.wake };
+        for pod in self.pods.values() {
+            match self.records.get(pod.proc) {
+                Some(record) => self.end_pod(pod, record, &mut ends),
+                None => ends.effects.extend(release(pod).filter(|_| pod.ended())),
             }
         }
-        effects
+        self.wake = ends.wake;
+        ends.effects
+    }
+
+    fn end_pod(&self, pod: &PodFacts, record: &ProcRecord, ends: &mut Ends) {
+        let current = pod.attempt == record.attempt && !over(record);
+        let accounted = pod.ended() && !current;
+        if accounted {
+            ends.effects.extend(release(pod));
+        }
+        if record.remove.as_ref().is_some_and(|remove| remove.forced) && !pod.ended() {
+            ends.effects.extend(release(pod));
+            if !pod.deleted_at_once {
+                ends.delete(pod, Some(0));
+            }
+            return;
+        }
+        if pod.deleting.is_some() {
+            return;
+        }
+        // What is over and yet has a container that waits for a job which never began.
+        let idles = pod.job.terminated.is_some()
+            && pod.transfer.as_ref().is_some_and(|transfer| transfer.terminated.is_none());
+        // A lost one's kubelet ends what is left of it, when it comes back.
+        if pod.is_lost() || (pod.ended() && idles && accounted) || self.sends_nothing(pod, ends) {
+            ends.delete(pod, None);
+        } else if pod.ended() {
+            self.end_remains(pod, record, ends);
+        } else {
+            self.stop_or_tell(pod, record, ends);
+        }
+    }
+
+    /// Whether its `transfer` has waited long enough for outputs of a job that could not begin: it may do so for ever.
+    fn sends_nothing(&self, pod: &PodFacts, ends: &mut Ends) -> bool {
+        let patience = SignedDuration::from_secs(2 * self.settings.transfer_patience + 60);
+        let waited = pod.finished().and_then(|end| end.saturating_add(patience).ok());
+        match waited.filter(|_| pod.is_sending() && pod.has_no_outputs()) {
+            Some(end) if end <= self.observed.now => true,
+            Some(end) => {
+                ends.look_at(end);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// A pod that lives: it is stopped where it is not wanted, and told what is new where it is.
+    fn stop_or_tell(&self, pod: &PodFacts, record: &ProcRecord, ends: &mut Ends) {
+        let vacating = record.vacating.as_ref();
+        let kept = record.outputs_kept && pod.attempt == record.attempt;
+        let unwanted = (record.status == ProcStatus::Held && !kept)
+            || matches!(record.status, ProcStatus::Removed | ProcStatus::Completed)
+            || pod.attempt != record.attempt
+            || vacating.is_some();
+        let (name, uid) = (pod.name.clone(), pod.uid.clone());
+        if unwanted {
+            if let Some((announcement, heard)) = self.announce_stop(pod) {
+                ends.effects.extend(announcement);
+                ends.look_at(heard);
+            } else {
+                // Fast is not at once: the kubelet still has to say that the job has ended.
+                let fast = vacating.is_some_and(|vacating| vacating.fast);
+                ends.delete(pod, fast.then_some(1));
+            }
+        } else if pod.suspended != (record.status == ProcStatus::Suspended) {
+            let suspended = record.status == ProcStatus::Suspended;
+            ends.effects.push(Effect::SuspendPod { name, uid, suspended });
+        } else if pod.resends != record.resends {
+            ends.effects.push(Effect::Resend { name, uid, number: record.resends });
+        }
+    }
+
+    /// A pod whose job has ended: it goes when nobody needs it any more.
+    fn end_remains(&self, pod: &PodFacts, record: &ProcRecord, ends: &mut Ends) {
+        let finished = pod.finished().or(pod.created).unwrap_or(self.observed.now);
+        let term = if matches!(pod.phase, Phase::Running) {
+            Some(FOREIGN_GRACE)
+        } else if pod.attempt < record.attempt && record.status != ProcStatus::Held {
+            Some(KEEP_ENDED)
+        } else {
+            None
+        };
+        match term.and_then(|term| finished.saturating_add(term).ok()) {
+            Some(end) if end <= self.observed.now => ends.delete(pod, None),
+            Some(end) => ends.look_at(end),
+            None => {}
+        }
     }
 
     /// Where the pod's deletion has to wait until its `transfer` knows why: what tells it, and until when. Once a pod is being
