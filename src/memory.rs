@@ -2,7 +2,7 @@
 //!
 //! Invariant: all of it can be lost at any moment (a restart) without harm: it saves writes and waiting, never decides.
 
-use crate::{hearing::Told, index::version, trouble::Heard};
+use crate::{hearing::Told, index::version, record::Allowance, trouble::Heard};
 use duj_api::DockerUniverseJob;
 use duj_core::{observed::Refusal, queue::Items, spill::Page};
 use jiff::Timestamp;
@@ -42,6 +42,8 @@ pub struct JobMemory {
     pub troubles: HashMap<String, Heard>,
     /// What was heard of transfers that take long, by their pod's UID.
     pub told: HashMap<String, Told>,
+    /// Events that it may still tell.
+    pub events: Allowance,
     /// Errors in a row.
     pub errors: u32,
     /// Until then the job is not looked at.

@@ -188,7 +188,10 @@ pub async fn perform(
         }
         Effect::DeleteJob => delete_job(context, job).await?,
         Effect::Event { warning, reason, note } => {
-            context.recorder.tell(job, warning, reason, note);
+            let (uid, now) = (job.uid().unwrap_or_default(), context.clock.now());
+            if context.memory.of(&uid, |memory| memory.events.admits(now)) {
+                context.recorder.tell(job, warning, reason, note);
+            }
         }
     }
     Ok(Made::Done)

@@ -1,9 +1,11 @@
 //! Kubernetes Events that mirror the userlog, for `kubectl describe`. Best effort: the log is in the job's status.
 //!
-//! Invariant: telling never waits: what does not fit into the queue is counted and dropped.
+//! Invariant: telling never waits: what does not fit into the queue is counted and dropped. A job of thousands of procs tells
+//! as much as a person reads, for each Event is a write.
 
 use crate::{clock::Clock, metrics::Metrics};
 use duj_api::DockerUniverseJob;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
     apimachinery::pkg::apis::meta::v1::MicroTime,
@@ -20,6 +22,33 @@ const QUEUE: usize = 1024;
 /// Kubernetes' bound of a note, in bytes.
 const LONGEST_NOTE: usize = 1000;
 const DEADLINE: Duration = Duration::from_secs(10);
+/// Events that a job may tell at once; as many as other recorders of Kubernetes let through.
+const BURST: u32 = 25;
+/// And then one more each time that so much has passed.
+const ANOTHER: SignedDuration = SignedDuration::from_secs(10);
+
+/// What a job may still tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Allowance {
+    told: u32,
+    /// When one more was allowed the last time.
+    since: Option<Timestamp>,
+}
+
+impl Allowance {
+    /// Whether one more Event may be told now; then it is.
+    pub fn admits(&mut self, now: Timestamp) -> bool {
+        let since = *self.since.get_or_insert(now);
+        let more = now.duration_since(since).as_secs() / ANOTHER.as_secs();
+        if more > 0 {
+            self.told = self.told.saturating_sub(u32::try_from(more).unwrap_or(u32::MAX));
+            self.since = Some(now);
+        }
+        let admitted = self.told < BURST;
+        self.told += u32::from(admitted);
+        admitted
+    }
+}
 
 /// Takes Events from the reconciler.
 #[derive(Clone, Debug)]
@@ -92,5 +121,20 @@ async fn write(client: Client, mut taken: mpsc::Receiver<Event>) {
             Ok(Err(error)) => tracing::debug!("cannot write an Event: {error}"),
             Err(_) => tracing::debug!("cannot write an Event: no answer"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_tells_some_at_once_and_then_now_and_then() {
+        let mut allowance = Allowance::default();
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        let mut told =
+            |seconds, times| (0..times).filter(|_| allowance.admits(at(seconds))).count();
+        assert_eq!([told(0, 40), told(9, 5), told(10, 5), told(40, 5)], [25, 0, 1, 3]);
+        assert_eq!([told(100_000, 40), told(100_001, 1)], [25, 0], "never more than at first");
     }
 }

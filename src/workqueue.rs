@@ -2,7 +2,8 @@
 //!
 //! What is under way goes before what is new: the end of a pod is told at once, however many jobs come in meanwhile; yet of
 //! four turns one is for a new job, where there is one. Within each, first come, first served. Invariants: no job is looked at
-//! twice at the same time; one that is named while it is looked at, or waits, is looked at once more, not once for each time.
+//! twice at the same time; one that is named while it is looked at, or waits, is looked at once more, not once for each time;
+//! never are more than [`NEW_AT_ONCE`] new jobs looked at.
 
 use crate::index::JobKey;
 use std::{
@@ -10,13 +11,14 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{
-    sync::{Notify, Semaphore},
-    time::Instant,
-};
+use tokio::{sync::Notify, time::Instant};
 
 /// Of so many turns one is for a new job.
 const TURNS: u32 = 4;
+
+/// So many new jobs are looked at at the same time. More of them would not begin sooner, for the API server has so many
+/// processors; but their pods would be in its way when it is told how those before them ended.
+const NEW_AT_ONCE: usize = 6;
 
 /// Which jobs go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,27 +35,55 @@ struct State {
     new: VecDeque<JobKey>,
     /// What is in one of the two.
     waiting: HashSet<JobKey>,
-    /// What is looked at now, and whether it was named again meanwhile.
-    running: HashMap<JobKey, bool>,
+    /// What is looked at now.
+    running: HashMap<JobKey, Look>,
+    /// How many of them are new.
+    new_running: usize,
     /// What is to be looked at later, by time; each job once, at its earliest time.
     later: BTreeSet<(Instant, JobKey)>,
     due: HashMap<JobKey, Instant>,
     turn: u32,
 }
 
+#[derive(Debug)]
+struct Look {
+    class: Class,
+    /// It was named again meanwhile.
+    again: bool,
+}
+
+impl State {
+    /// The next job that may be looked at now.
+    fn pop(&mut self) -> Option<JobKey> {
+        let new_may = self.new_running < NEW_AT_ONCE && !self.new.is_empty();
+        let turn = (self.turn + 1) % TURNS;
+        let new_first = turn == 0 && new_may;
+        let (class, key) = match self.under_way.front() {
+            Some(_) if !new_first => (Class::UnderWay, self.under_way.pop_front()?),
+            _ if new_may => (Class::New, self.new.pop_front()?),
+            _ => return None,
+        };
+        self.turn = turn;
+        self.new_running += usize::from(class == Class::New);
+        self.waiting.remove(&key);
+        self.running.insert(key.clone(), Look { class, again: false });
+        Some(key)
+    }
+}
+
 /// The queue; shared by the watches and those who look at jobs.
 #[derive(Debug)]
 pub struct Workqueue {
     state: Mutex<State>,
-    /// One permit for each job that waits.
-    ready: Semaphore,
+    /// There may be a job to look at.
+    ready: Notify,
     /// The earliest time has changed.
     sooner: Notify,
 }
 
 impl Default for Workqueue {
     fn default() -> Self {
-        Self { state: Mutex::default(), ready: Semaphore::new(0), sooner: Notify::new() }
+        Self { state: Mutex::default(), ready: Notify::new(), sooner: Notify::new() }
     }
 }
 
@@ -70,8 +100,8 @@ impl Workqueue {
     }
 
     fn put(&self, state: &mut State, key: JobKey, class: Class) {
-        if let Some(again) = state.running.get_mut(&key) {
-            *again = true;
+        if let Some(look) = state.running.get_mut(&key) {
+            look.again = true;
             return;
         }
         if !state.waiting.insert(key.clone()) {
@@ -84,35 +114,30 @@ impl Workqueue {
             Class::UnderWay => state.under_way.push_back(key),
             Class::New => state.new.push_back(key),
         }
-        self.ready.add_permits(1);
+        self.ready.notify_one();
     }
 
     /// The next job; waits until there is one. It has to be given back by [`Workqueue::done`].
     pub async fn next(&self) -> JobKey {
         loop {
-            // The semaphore is never closed.
-            if let Ok(permit) = self.ready.acquire().await {
-                permit.forget();
-            }
-            let mut state = self.state();
-            state.turn = (state.turn + 1) % TURNS;
-            let key = if state.turn == 0 {
-                state.new.pop_front().or_else(|| state.under_way.pop_front())
-            } else {
-                state.under_way.pop_front().or_else(|| state.new.pop_front())
-            };
-            if let Some(key) = key {
-                state.waiting.remove(&key);
-                state.running.insert(key.clone(), false);
+            if let Some(key) = self.state().pop() {
+                // Of two jobs that came while nobody slept one may have been told of.
+                self.ready.notify_one();
                 return key;
             }
+            self.ready.notified().await;
         }
     }
 
     /// A job was looked at, and is to be looked at again after this time, if nothing happens.
     pub fn done(&self, key: JobKey, again: Option<Duration>) {
         let mut state = self.state();
-        if state.running.remove(&key) == Some(true) {
+        let look = state.running.remove(&key);
+        if look.as_ref().is_some_and(|look| look.class == Class::New) {
+            state.new_running -= 1;
+            self.ready.notify_one();
+        }
+        if look.is_some_and(|look| look.again) {
             return self.put(&mut state, key, Class::UnderWay);
         }
         let Some(due) = again.and_then(|wait| Instant::now().checked_add(wait)) else { return };
@@ -162,6 +187,7 @@ impl Workqueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt as _;
     use std::sync::Arc;
 
     fn key(name: &str) -> JobKey {
@@ -190,6 +216,48 @@ mod tests {
             drain(&queue).await,
             ["old0", "old1", "old2", "new0", "old3", "new1", "new2", "new3"]
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_new_jobs_at_a_time_and_others_pass_them() {
+        let queue = Arc::new(Workqueue::default());
+        for number in 0..NEW_AT_ONCE + 2 {
+            queue.add(key(&format!("new{number}")), Class::New);
+        }
+        let mut taken = Vec::new();
+        for _ in 0..NEW_AT_ONCE {
+            taken.push(queue.next().await);
+        }
+        assert!(queue.next().now_or_never().is_none(), "the others have to wait");
+        let waiting = tokio::spawn({
+            let queue = queue.clone();
+            async move { [queue.next().await.name, queue.next().await.name] }
+        });
+        queue.add(key("old"), Class::UnderWay);
+        tokio::task::yield_now().await;
+        queue.done(taken.remove(0), None);
+        assert_eq!(waiting.await.unwrap(), ["old", &format!("new{NEW_AT_ONCE}")]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_who_wait_are_told_of_all_that_comes() {
+        let queue = Arc::new(Workqueue::default());
+        let workers: Vec<_> = (0..3)
+            .map(|_| {
+                let queue = queue.clone();
+                tokio::spawn(async move { queue.next().await.name })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        for name in ["a", "b", "c"] {
+            queue.add(key(name), Class::UnderWay);
+        }
+        let mut names = Vec::new();
+        for worker in workers {
+            names.push(worker.await.unwrap());
+        }
+        names.sort();
+        assert_eq!(names, ["a", "b", "c"]);
     }
 
     #[tokio::test(start_paused = true)]
