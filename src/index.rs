@@ -275,7 +275,7 @@ impl Index {
     /// Every job UID that has pods, with the job's place.
     pub fn owners(&self) -> Vec<(String, JobKey)> {
         let state = self.state();
-        let owner = |(uid, pods): (&String, &BTreeMap<String, Known>)| {
+        let owner = |(uid, pods): (&String, &BTreeMap<String, Box<Known>>)| {
             Some((uid.clone(), pods.values().next()?.job.clone()))
         };
         state.pods.iter().filter_map(owner).collect()

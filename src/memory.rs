@@ -73,9 +73,9 @@ pub struct Unsure {
     pub until: Timestamp,
 }
 
-/// Memory of all jobs, by UID.
+/// Memory of all jobs, by UID. In boxes: a table has more room than entries.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<HashMap<String, JobMemory>>);
+pub struct Memory(Mutex<HashMap<String, Box<JobMemory>>>);
 
 impl Memory {
     /// Reads and changes what is remembered of a job.

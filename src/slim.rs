@@ -1,8 +1,9 @@
 //! Pods as the API server sends them, of which only what somebody reads is kept: managed fields, environments, mounts and
-//! probes are skipped unparsed.
+//! probes are skipped unparsed. Jobs are kept as they are, but for what nobody reads.
 //!
 //! Invariant: `duj_core::facts` reads the same of a slim pod as of the whole one.
 
+use duj_api::DockerUniverseJob;
 use k8s_openapi::{
     api::core::v1::{Container, ImageVolumeSource, Pod, PodSpec, PodStatus, Volume},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
@@ -10,6 +11,26 @@ use k8s_openapi::{
 use kube::Resource;
 use serde::{Deserialize, Deserializer};
 use std::{borrow::Cow, collections::BTreeMap};
+
+/// `kubectl apply` keeps the whole manifest once more here.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Makes a job smaller that is kept for as long as it exists.
+pub fn job(job: &mut DockerUniverseJob) {
+    job.metadata.managed_fields = None;
+    if let Some(annotations) = &mut job.metadata.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
+    // A list that was read has room for four.
+    job.spec.arguments.shrink_to_fit();
+    if let Some(scheduling) = &mut job.spec.scheduling {
+        scheduling.tolerations.shrink_to_fit();
+    }
+    if let Some(status) = &mut job.status {
+        status.procs.shrink_to_fit();
+        status.conditions.shrink_to_fit();
+    }
+}
 
 /// A pod, in part.
 #[derive(Clone, Debug, Default)]
@@ -144,7 +165,6 @@ impl Resource for SlimPod {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use duj_api::DockerUniverseJob;
     use duj_core::{
         facts::PodFacts,
         pod::{Attempt, pod_for},
@@ -152,6 +172,19 @@ mod tests {
         settings::{Delivery, Settings},
     };
     use serde_json::json;
+
+    #[test]
+    fn a_kept_job_has_no_second_manifest() {
+        let mut kept: DockerUniverseJob = serde_json::from_value(json!({
+            "metadata": { "name": "hello", "managedFields": [{ "manager": "kubectl" }],
+                "annotations": { LAST_APPLIED: "{}", "lab": "7" } },
+            "spec": { "image": "busybox" }, "status": { "noticed": { "shape": "" } },
+        }))
+        .unwrap();
+        job(&mut kept);
+        assert_eq!(kept.metadata.managed_fields, None);
+        assert!(kept.metadata.annotations.unwrap().into_keys().eq(["lab"]));
+    }
 
     #[test]
     fn what_is_read_of_a_slim_pod_is_what_is_read_of_the_whole_one() {

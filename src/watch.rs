@@ -7,7 +7,7 @@ use crate::{
     metrics::Kind,
     orphans::Suspect,
     run::Context,
-    slim::SlimPod,
+    slim::{self, SlimPod},
     workqueue::Class,
 };
 use duj_api::{DockerUniverseCommand, DockerUniverseJob, names};
@@ -75,7 +75,7 @@ pub fn jobs(
     let api: Api<DockerUniverseJob> = api(&context.client, context.namespace.as_deref());
     watcher(api, watcher::Config::default())
         .default_backoff()
-        .modify(|job| job.managed_fields_mut().clear())
+        .modify(slim::job)
         .reflect(writer)
         .inspect(log_errors("jobs"))
         .inspect(move |event| {
@@ -142,7 +142,7 @@ pub fn commands(
     let api: Api<DockerUniverseCommand> = api(&context.client, context.namespace.as_deref());
     watcher(api, watcher::Config::default())
         .default_backoff()
-        .modify(|command| command.managed_fields_mut().clear())
+        .modify(|command| command.metadata.managed_fields = None)
         .inspect(log_errors("commands"))
         .filter_map(|event| future::ready(event.ok()))
         .for_each(move |event| {

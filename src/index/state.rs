@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// Pods by the UID of their job, then by their own UID.
-    pub(super) pods: HashMap<String, BTreeMap<String, Known>>,
+    /// Pods by the UID of their job, then by their own UID. In boxes: a map of one, as most are, has room for eleven.
+    pub(super) pods: HashMap<String, BTreeMap<String, Box<Known>>>,
     /// How many pods live: by the UID of their job, and by namespace.
     pub(super) live: Live,
     /// UIDs of pods that we let go and whose end was not told yet.
@@ -78,17 +78,18 @@ impl State {
         } else {
             self.live.count(&owner, &known.job.namespace, true);
         }
-        self.pods.entry(owner).or_default().insert(uid, known);
+        self.pods.entry(owner).or_default().insert(uid, Box::new(known));
     }
 
     /// What is known of a pod.
     pub(super) fn known(&mut self, pod: &Pod) -> Option<&mut Known> {
         let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true))?;
-        self.pods.get_mut(&owner.uid)?.get_mut(pod.metadata.uid.as_ref()?)
+        let pods = self.pods.get_mut(&owner.uid)?;
+        pods.get_mut(pod.metadata.uid.as_ref()?).map(Box::as_mut)
     }
 
     /// Forgets a pod. What was known of it.
-    pub(super) fn drop_pod(&mut self, owner: &str, uid: &str) -> Option<Known> {
+    pub(super) fn drop_pod(&mut self, owner: &str, uid: &str) -> Option<Box<Known>> {
         let pods = self.pods.get_mut(owner)?;
         let known = pods.remove(uid);
         if pods.is_empty() {

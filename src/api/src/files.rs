@@ -56,7 +56,7 @@ pub struct Files {
     pub when_to_transfer_output: Option<WhenToTransferOutput>,
     /// Where outputs go (`output_destination`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub output_destination: Option<Place>,
+    pub output_destination: Option<Box<Place>>,
     /// The most that all outputs may have, in MiB (`max_transfer_output_mb`); more holds the job (33).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000_000))]
@@ -80,7 +80,7 @@ pub struct Files {
     pub transfer_checkpoint: Option<Vec<String>>,
     /// Where checkpoints go (`checkpoint_destination`, or `HTCondor`'s SPOOL); job and proc are added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub checkpoint_destination: Option<Place>,
+    pub checkpoint_destination: Option<Box<Place>>,
     /// The S3 service of all `s3://` URLs that name no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3: Option<S3Service>,

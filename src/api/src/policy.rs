@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// An expression in `HTCondor`'s `ClassAd` language, such as `NumJobStarts > 3`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Expression(pub String);
+pub struct Expression(pub Box<str>);
 
 impl JsonSchema for Expression {
     fn schema_name() -> std::borrow::Cow<'static, str> {

@@ -122,7 +122,7 @@ pub struct PodFacts {
     pub stop_told: Option<(String, Timestamp)>,
     /// How often it was told to send its outputs again.
     pub resends: u32,
-    /// Reference of the image that carries its starter.
+    /// Reference of the image that carries its starter, while its job has not begun.
     pub starter_image: Option<String>,
     /// The kubelet's last warning about volumes that it cannot mount, where the shell has looked.
     pub trouble: Option<String>,
@@ -175,11 +175,13 @@ impl PodFacts {
                 let (why, time) = text.split_once(' ')?;
                 Some((why.to_owned(), Timestamp::from_millisecond(time.parse().ok()?).ok()?))
             }),
-            starter_image: pod.spec.as_ref().and_then(starter_image),
             ..Self::default()
         };
         if let Some(status) = &pod.status {
             facts.read_status(status);
+        }
+        if facts.job.running.is_none() && facts.job.terminated.is_none() {
+            facts.starter_image = pod.spec.as_ref().and_then(starter_image);
         }
         Some(facts)
     }

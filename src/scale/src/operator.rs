@@ -44,6 +44,7 @@ impl Operator {
             .arg(&recipe.program)
             .args(&recipe.arguments)
             .arg(format!("--listen={address}"))
+            .envs(&recipe.variables)
             .env("KUBECONFIG", &recipe.kubeconfig)
             .env("POD_NAMESPACE", &recipe.namespace)
             .env("POD_NAME", name)

@@ -2,7 +2,10 @@
 
 use anyhow::Context as _;
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// A part of the bench that can be run alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -28,6 +31,8 @@ pub struct Recipe {
     pub program: PathBuf,
     /// Its arguments, without `--listen`.
     pub arguments: Vec<String>,
+    /// Its variables.
+    pub variables: BTreeMap<String, String>,
     /// Its kubeconfig, with the rights that the chart gives.
     pub kubeconfig: PathBuf,
     /// The namespace of its own objects.

@@ -7,6 +7,7 @@ use crate::cluster::{self, Cluster};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     fs,
     io::Write as _,
     path::{Path, PathBuf},
@@ -27,8 +28,10 @@ pub(crate) fn stage(cluster: &Cluster, operator: &Path, results: &Path) -> anyho
     let (deployments, others): (Vec<Value>, Vec<Value>) =
         objects.into_iter().partition(|object| object["kind"] == "Deployment");
     install(cluster, &others)?;
+    let container = own_container(&deployments)?;
     Ok(json!({
-        "program": copy, "arguments": own_arguments(&deployments)?, "namespace": OPERATOR,
+        "program": copy, "arguments": own_arguments(container)?,
+        "variables": own_variables(container), "namespace": OPERATOR,
         "kubeconfig": kubeconfig(cluster, results)?,
     }))
 }
@@ -70,14 +73,24 @@ fn install(cluster: &Cluster, objects: &[Value]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The operator's arguments as the chart writes them, without its address.
-fn own_arguments(deployments: &[Value]) -> anyhow::Result<Vec<String>> {
+/// The operator's container as the chart writes it.
+fn own_container(deployments: &[Value]) -> anyhow::Result<&Value> {
     let [deployment] = deployments else {
         bail!("the chart has {} Deployments", deployments.len())
     };
-    let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
-    let arguments: Vec<String> = serde_json::from_value(arguments.clone())?;
+    Ok(&deployment["spec"]["template"]["spec"]["containers"][0])
+}
+
+/// Its arguments, without its address.
+fn own_arguments(container: &Value) -> anyhow::Result<Vec<String>> {
+    let arguments: Vec<String> = serde_json::from_value(container["args"].clone())?;
     Ok(arguments.into_iter().filter(|argument| !argument.starts_with("--listen=")).collect())
+}
+
+/// Its variables, without those that say where it is.
+fn own_variables(container: &Value) -> BTreeMap<&str, &str> {
+    let variables = container["env"].as_array().into_iter().flatten();
+    variables.filter_map(|it| Some((it["name"].as_str()?, it["value"].as_str()?))).collect()
 }
 
 /// A kubeconfig with a token of the operator's own service account: its rights, and its place in the API server's queues.
