@@ -25,7 +25,8 @@ const ASK_SELDOM: SignedDuration = SignedDuration::from_secs(15);
 const CHECKPOINTS: SignedDuration = SignedDuration::from_secs(30);
 /// The time between two questions of all jobs together.
 pub const SPACING: SignedDuration = SignedDuration::from_millis(50);
-/// Who was not let through by the spacing, or has got no answer, comes again after this time.
+/// Who was not let through by the spacing comes again after this time; so does who has got no answer about what is young: a
+/// kubelet may be busy, but one that is gone is not to keep workers waiting.
 const COME_AGAIN: SignedDuration = SignedDuration::from_secs(2);
 /// A kubelet that does not answer in this time is not waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -57,12 +58,11 @@ pub async fn ask(
         if due > now || question.is_answered(pod) {
             continue;
         }
-        let report = if context.log_spacing.admits(now) {
-            last_line(context, job, pod, question.container).await
-        } else {
-            None
-        };
-        let wait = if report.is_some() { question.again(now) } else { COME_AGAIN };
+        let admitted = context.log_spacing.admits(now);
+        let report =
+            if admitted { last_line(context, job, pod, question.container).await } else { None };
+        let soon = !admitted || (report.is_none() && question.is_young(now));
+        let wait = if soon { COME_AGAIN } else { question.again(now) };
         let asked = match (&report, &told) {
             (None, Some(told)) => told.asked,
             _ => now,
@@ -132,6 +132,11 @@ impl Question {
         let kept =
             |report: &Report| report.state == State::Kept && report.round > u64::from(pod.resends);
         !self.seldom && pod.heard.as_deref().is_some_and(kept)
+    }
+
+    /// Whether the question has just arisen.
+    fn is_young(&self, now: Timestamp) -> bool {
+        now.duration_since(self.since) < SETTLED
     }
 
     fn again(&self, now: Timestamp) -> SignedDuration {
