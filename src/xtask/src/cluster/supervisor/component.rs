@@ -260,7 +260,7 @@ fn spawn(
         // All of it is written in Go. Memory is what such a machine has, and processors what it lacks; yet ten thousand
         // jobs would let an API server grow to 20 GiB, most of it garbage.
         .env("GOGC", "400")
-        .env("GOMEMLIMIT", "6GiB")
+        .env("GOMEMLIMIT", "10GiB")
         .envs(variables.lines().filter_map(|line| line.split_once('=')))
         .current_dir(state)
         .stdin(Stdio::null())
