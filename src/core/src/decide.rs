@@ -65,6 +65,8 @@ pub(crate) struct Work<'a> {
     policies_due: Option<Timestamp>,
     /// The log has room for no more in this status: what is left follows with the next one.
     more_to_follow: bool,
+    /// How many pods had something to say for which it had no room.
+    unheard: usize,
 }
 
 /// Decides what to do about a job.
@@ -141,6 +143,7 @@ impl<'a> Work<'a> {
             wake: None,
             policies_due: None,
             more_to_follow: false,
+            unheard: 0,
             pods,
             observed,
             settings,
@@ -249,13 +252,14 @@ impl<'a> Work<'a> {
         };
         let ids: Vec<u32> = self.records.iter().filter_map(news).collect();
         let shares = self.is_wished_for() || !self.policies.is_silent() || self.are_more_to_come();
-        for id in ids {
+        for (heard, id) in ids.iter().enumerate() {
             if self.journal.is_full() || (shares && self.journal.is_half_full()) {
                 // What the other pods say comes with the next status: each has a bound.
                 self.more_to_follow = true;
+                self.unheard = ids.len() - heard;
                 break;
             }
-            self.follow(id);
+            self.follow(*id);
         }
         // What one of them found out holds for all.
         let absent = Some(Starter::Absent);

@@ -35,6 +35,9 @@ const AT_ONCE: usize = 100;
 /// Pods of one job that no node has yet, at most: the scheduler looks at one after the other, whosever they are, and they are
 /// all alike.
 const UNBOUND: usize = 1000;
+/// Pods of one job that have something to say for which the log has no room yet, at most: with so many none is made, for each
+/// look that makes pods tells of fewer ends, and would fall behind further and further.
+const UNHEARD: usize = AT_ONCE;
 /// The longest wait between attempts that do not begin.
 const LONGEST_BACKOFF: i64 = 300;
 
@@ -167,7 +170,10 @@ impl Work<'_> {
         let too_long = |pod: &PodFacts| pod.found(image).is_some_and(|found| found.too_long);
         let unbound = self.pods.values().filter(|pod| pod.node.is_none() && !pod.ended()).count();
         let places = usize::try_from(self.observed.room.pods).unwrap_or(usize::MAX);
-        let mut room = AT_ONCE.min(places).min(UNBOUND.saturating_sub(unbound));
+        let mut room = AT_ONCE
+            .min(places)
+            .min(UNBOUND.saturating_sub(unbound))
+            .min(UNHEARD.saturating_sub(self.unheard));
         if self.asks_for_image() && !self.pods().any(too_long) {
             // What one has found is about to be committed.
             let asking = self.pods().any(|pod| !pod.ended() || pod.found(image).is_some());

@@ -1,7 +1,7 @@
 //! Jobs of several procs: each has a life of its own, and they share one status and one log.
 
 use crate::play::Play;
-use duj_core::{observed::Effect, userlog};
+use duj_core::{facts::PodFacts, observed::Effect, userlog};
 use duj_protocol::Outcome;
 use serde_json::json;
 
@@ -128,6 +128,31 @@ fn a_long_log_goes_to_pages() {
     assert_eq!(userlog::check(&whole, userlog::Expect::Finished), []);
     let count = |number| whole.iter().filter(|event| event.body.number() == number).count();
     assert_eq!([count(0), count(1), count(5)], [300, 300, 300]);
+}
+
+/// Each look that makes pods has room for some of the ends only: whoever made pods as fast as they can be made would know
+/// ever less of how they ended.
+#[test]
+fn no_more_pods_are_made_than_can_be_heard_of() {
+    let mut play = Play::of(json!({ "queue": { "count": 800 } }));
+    let mut unaccounted = 0;
+    for round in 0.. {
+        assert!(round < 100, "it does not come to its end");
+        play.decide();
+        if play.status().completion_time.is_some() {
+            break;
+        }
+        play.wait(1);
+        let pods: Vec<_> = play.server.pods.values().filter_map(PodFacts::read).collect();
+        unaccounted = pods.iter().filter(|pod| pod.unaccounted).count().max(unaccounted);
+        for pod in pods.iter().filter(|pod| !pod.ended()) {
+            play.pod_of(pod.proc).bind();
+            play.pod_of(pod.proc).run();
+            play.pod_of(pod.proc).outcome(Outcome::Exited(0));
+        }
+    }
+    assert_eq!(play.status().counts.unwrap().completed, 800);
+    assert!(unaccounted <= 200, "{unaccounted} pods wait to be heard of");
 }
 
 /// More procs end than one decision hears, and a hold comes in the same moment: what has ended has ended.
