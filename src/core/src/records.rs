@@ -53,6 +53,24 @@ impl Records {
         self.shared(proc).map(Arc::as_ref)
     }
 
+    /// What later records say that none may: an end is another one, a counter is lower. For those who judge an operator.
+    pub fn went_back(&self, later: &Self) -> Vec<String> {
+        let both = self.iter().filter_map(|(proc, old)| Some((proc, old, later.get(proc)?)));
+        let outcome = |record: &ProcRecord| (record.status, record.exit_code, record.exit_signal);
+        let mut problems = Vec::new();
+        for (proc, old, new) in both {
+            let ended = matches!(old.status, ProcStatus::Completed | ProcStatus::Removed);
+            if ended && outcome(old) != outcome(new) {
+                problems.push(format!("proc {proc} had ended: {old:?} became {new:?}"));
+            }
+            if counters(old).iter().zip(counters(new)).any(|(old, new)| *old > new) {
+                problems
+                    .push(format!("a counter of proc {proc} went back: {old:?} became {new:?}"));
+            }
+        }
+        problems
+    }
+
     /// A proc's record, or that of one of which nothing is known.
     pub fn of(&self, proc: u32) -> &ProcRecord {
         self.get(proc).unwrap_or(&NOTHING)
@@ -181,6 +199,18 @@ fn sketch(record: &ProcRecord) -> u64 {
     (record.status, entered, record.attempt, record.num_job_starts).hash(&mut hasher);
     (record.exit_code, record.exit_signal, record.wall_clock_time, hold).hash(&mut hasher);
     hasher.finish()
+}
+
+/// What only grows.
+fn counters(record: &ProcRecord) -> [u32; 6] {
+    [
+        record.attempt,
+        record.num_job_starts,
+        record.num_job_completions,
+        record.num_holds,
+        record.num_vacates,
+        record.total_suspensions,
+    ]
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use duj_api::{
     DockerUniverseJob,
-    status::{DockerUniverseJobStatus, ProcRecord, ProcStatus, UserLog},
+    status::{DockerUniverseJobStatus, UserLog},
 };
 use duj_core::records::Records;
 use std::collections::BTreeMap;
@@ -90,28 +90,13 @@ fn breaches(
     if before.cluster_id.is_some() && before.cluster_id != now.cluster_id {
         problems.push(format!("cluster id {:?} became {:?}", before.cluster_id, now.cluster_id));
     }
-    let new = Records::read(&now.procs, procs);
-    for (proc, old) in Records::read(&before.procs, procs).iter() {
-        let Some(new) = new.get(proc) else {
-            if now.procs_pages.is_empty() {
-                problems.push(format!("proc {proc} has lost its record"));
-            }
-            continue;
-        };
-        let ended = matches!(old.status, ProcStatus::Completed | ProcStatus::Removed);
-        if ended && (old.status, old.exit_code) != (new.status, new.exit_code) {
-            problems.push(format!("proc {proc} had ended: {old:?} became {new:?}"));
-        }
-        if counters(old).iter().zip(counters(new)).any(|(old, new)| *old > new) {
-            problems.push(format!("a counter of proc {proc} went back: {old:?} became {new:?}"));
-        }
+    let (old, new) = (Records::read(&before.procs, procs), Records::read(&now.procs, procs));
+    if now.procs_pages.is_empty() {
+        let lost = old.iter().filter(|(proc, _)| new.get(*proc).is_none());
+        problems.extend(lost.map(|(proc, _)| format!("proc {proc} has lost its record")));
     }
+    problems.extend(old.went_back(&new));
     problems
-}
-
-fn counters(record: &ProcRecord) -> [u32; 5] {
-    let ProcRecord { attempt, num_job_starts, num_job_completions, .. } = record;
-    [*attempt, *num_job_starts, *num_job_completions, record.num_holds, record.num_vacates]
 }
 
 #[cfg(test)]

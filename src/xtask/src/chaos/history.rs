@@ -3,7 +3,7 @@
 
 use duj_api::{
     DockerUniverseJob,
-    status::{DockerUniverseJobStatus, ProcRecord, ProcStatus, UserLog},
+    status::{DockerUniverseJobStatus, UserLog},
 };
 use duj_core::records::Records;
 use std::collections::BTreeMap;
@@ -48,41 +48,17 @@ fn breaches(
     if old.parts == new.parts && !new.text.starts_with(&old.text) {
         problems.push(format!("the log was rewritten; it was:\n{}", old.text));
     }
-    let new = Records::read(&now.procs, procs);
-    for (proc, old) in Records::read(&before.procs, procs).iter() {
-        let Some(new) = new.get(proc) else {
-            problems.push(format!("proc {proc} has lost its record"));
-            continue;
-        };
-        let ended = matches!(old.status, ProcStatus::Completed | ProcStatus::Removed);
-        if ended
-            && (old.status, old.exit_code, old.exit_signal)
-                != (new.status, new.exit_code, new.exit_signal)
-        {
-            problems.push(format!("proc {proc} had ended: {old:?} became {new:?}"));
-        }
-        if counters(old).iter().zip(counters(new)).any(|(old, new)| *old > new) {
-            problems.push(format!("a counter of proc {proc} went back: {old:?} became {new:?}"));
-        }
-    }
+    let (old, new) = (Records::read(&before.procs, procs), Records::read(&now.procs, procs));
+    let lost = old.iter().filter(|(proc, _)| new.get(*proc).is_none());
+    problems.extend(lost.map(|(proc, _)| format!("proc {proc} has lost its record")));
+    problems.extend(old.went_back(&new));
     problems
-}
-
-fn counters(record: &ProcRecord) -> [u32; 6] {
-    [
-        record.attempt,
-        record.num_job_starts,
-        record.num_job_completions,
-        record.num_holds,
-        record.num_vacates,
-        record.total_suspensions,
-    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use duj_api::status::ProcGroup;
+    use duj_api::status::{ProcGroup, ProcRecord, ProcStatus};
 
     fn status(text: &str, exit_code: Option<i32>, starts: u32) -> DockerUniverseJobStatus {
         let record = ProcRecord {
