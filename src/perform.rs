@@ -5,6 +5,7 @@
 
 mod creation;
 mod error;
+mod history;
 
 pub use creation::{find_pod, find_pods};
 pub use error::Error;
@@ -179,6 +180,7 @@ pub async fn perform(
         Effect::ReleasePod { name, uid } => {
             release_pod(context, &namespace(job), &name, &uid).await?;
         }
+        Effect::ForgetPods(pods) => history::forget_pods(context, job, pods).await?,
         Effect::AppendPages(parts) => userlog_pages::append(context, job, &parts).await?,
         Effect::MakeRecords(page) => records_pages::make(context, job, &page).await?,
         Effect::DropRecords(name) => records_pages::drop_page(context, job, &name).await?,

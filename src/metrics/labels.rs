@@ -44,6 +44,7 @@ closed! {
         PatchStatus = "PatchStatus",
         ReleasePod = "ReleasePod",
         DeletePod = "DeletePod",
+        ForgetPods = "ForgetPods",
         SuspendPod = "SuspendPod",
         Resend = "Resend",
         AnnounceStop = "AnnounceStop",
@@ -68,6 +69,7 @@ closed! {
         Update = "update",
         Patch = "patch",
         Delete = "delete",
+        DeleteCollection = "deletecollection",
         Other = "other",
     }
 }

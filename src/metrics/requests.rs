@@ -44,10 +44,11 @@ impl Default for Requests {
 }
 
 /// What this operator asks for again and again.
-const USUAL: [(Method, Resource); 8] = [
+const USUAL: [(Method, Resource); 9] = [
     (Method::Create, Resource::Pods),
     (Method::Patch, Resource::Pods),
     (Method::Delete, Resource::Pods),
+    (Method::DeleteCollection, Resource::Pods),
     (Method::Patch, Resource::JobsStatus),
     (Method::Patch, Resource::CommandsStatus),
     (Method::Create, Resource::Events),
@@ -157,7 +158,8 @@ fn read(method: &http::Method, uri: &Uri) -> (Method, Resource) {
         "POST" => Method::Create,
         "PUT" => Method::Update,
         "PATCH" => Method::Patch,
-        "DELETE" => Method::Delete,
+        "DELETE" if is_named => Method::Delete,
+        "DELETE" => Method::DeleteCollection,
         _ => Method::Other,
     };
     (verb, resource)
@@ -177,6 +179,12 @@ mod tests {
             ("GET", "/api/v1/namespaces/lab/pods/x/log?tail=1", Method::Get, Resource::PodsLog),
             ("POST", "/api/v1/namespaces/lab/pods?", Method::Create, Resource::Pods),
             ("DELETE", "/api/v1/namespaces/lab/pods/x", Method::Delete, Resource::Pods),
+            (
+                "DELETE",
+                "/api/v1/namespaces/lab/pods?&labelSelector=x",
+                Method::DeleteCollection,
+                Resource::Pods,
+            ),
             ("PUT", "/api/v1/namespaces/lab/configmaps/x", Method::Update, Resource::ConfigMaps),
             (
                 "POST",

@@ -25,6 +25,8 @@ pub(crate) enum When {
     RunsOrAfter(u64),
     /// The last command was answered.
     Answered,
+    /// The job is over and no pod of it is there.
+    IsForgotten,
     /// Neither the job nor a pod is there.
     Gone,
     /// A recorded case waits for it.
@@ -138,6 +140,9 @@ impl World {
                 answer.is_none_or(Value::is_string) // an answered command goes after a while
             }
             When::Recorded(until) => until.is_met(self.oldest_pod(&person.job), job),
+            When::IsForgotten => {
+                self.is_time(person, &When::Is("Completed")) && self.pods_of(&person.job).is_empty()
+            }
             When::Gone => job.is_none() && states.next().is_none(),
         }
     }

@@ -17,6 +17,7 @@ pub(crate) enum Verb {
     StrategicPatch,
     Replace,
     Delete,
+    DeleteCollection,
 }
 
 impl Verb {
@@ -75,6 +76,7 @@ impl Request {
             (&Method::POST, None) => Verb::Create,
             (&Method::PUT, Some(_)) => Verb::Replace,
             (&Method::DELETE, Some(_)) => Verb::Delete,
+            (&Method::DELETE, None) => Verb::DeleteCollection,
             (&Method::PATCH, Some(_)) => match text(header::CONTENT_TYPE) {
                 "application/merge-patch+json" => Verb::MergePatch,
                 "application/strategic-merge-patch+json" => Verb::StrategicPatch,

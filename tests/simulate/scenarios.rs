@@ -338,6 +338,17 @@ fn of_deletions() -> Vec<Scenario> {
             ],
         ),
         race(
+            "its pods go some time after their end",
+            vec![
+                submit_with(
+                    "exit 0 after 2",
+                    json!({ "queue": { "count": 2 }, "removePods": "OnEnd" }),
+                ),
+                (When::HasPod, Do::Nothing),
+                (When::IsForgotten, Do::Nothing),
+            ],
+        ),
+        race(
             "held and released again and again",
             vec![
                 submit("stay then stay then stay then exit 0 after 2"),

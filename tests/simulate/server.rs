@@ -7,11 +7,14 @@ use crate::{
     store::{Deletion, Key, Kind, Part},
     world::{NAMESPACE, OWN_NAMESPACE, World},
 };
+use duj_api::names;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Objects that a list gives at a time, at most: less than any test has, so that continue tokens are used.
 const PAGE: usize = 3;
+/// What selects pods that have ended.
+const ENDED: &str = "status.phase!=Pending,status.phase!=Running";
 
 impl World {
     /// Answers a request of `who`; a watch is answered elsewhere.
@@ -21,6 +24,9 @@ impl World {
         };
         if request.verb == Verb::List {
             return self.answer_list(kind, request);
+        }
+        if request.verb == Verb::DeleteCollection {
+            return self.answer_delete_collection(who, kind, request);
         }
         let namespace = request.namespace.clone().unwrap_or_default();
         let named = |name: &str| Key::new(kind, &namespace, name);
@@ -106,6 +112,40 @@ impl World {
         Ok(json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
             "details": { "name": key.name, "kind": key.kind.plural(), "uid": deleted["metadata"]["uid"] },
+        }))
+    }
+
+    /// Deletes one after the other what is selected, and answers with what that was before.
+    fn answer_delete_collection(
+        &mut self,
+        who: &str,
+        kind: Kind,
+        request: &Request,
+    ) -> Result<Value, Refused> {
+        let ended = request.asked("fieldSelector") == Some(ENDED);
+        let selector = Selector::read(request.asked("labelSelector"));
+        let Some(selector) = selector.filter(|_| ended && kind == Kind::Pod) else {
+            self.violate(format!("a selector that this model does not serve: {:?}", request.query));
+            return Err(Refused::new(400, "BadRequest", "unknown selector"));
+        };
+        if !selector.names(names::LABEL_JOB_UID) {
+            self.violate(format!("I8: {who} deletes pods whatever their job's UID is"));
+        }
+        let over =
+            |pod: &Value| matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+        let pods = self.store.list(kind, request.namespace.as_deref()).into_iter();
+        let selected = pods.filter(|(_, pod)| selector.selects(pod) && over(pod));
+        let selected: Vec<(Key, Arc<Value>)> =
+            selected.map(|(key, pod)| (key.clone(), pod.clone())).collect();
+        let now = self.now();
+        let mut items = Vec::new();
+        for (key, pod) in selected {
+            self.write(who, |store| store.delete(&key, &Deletion::default(), now))?;
+            items.push(json!({ "metadata": pod["metadata"] }));
+        }
+        Ok(json!({
+            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
+            "metadata": {}, "items": items,
         }))
     }
 

@@ -149,6 +149,17 @@ impl LogPart {
     }
 }
 
+/// A pod that has ended, of a proc at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedPod {
+    /// Its name.
+    pub name: String,
+    /// Its UID: a pod of that name with another UID is not touched.
+    pub uid: String,
+    /// Its proc.
+    pub proc: u32,
+}
+
 /// One thing to do to the cluster. Each is idempotent, and keyed by UID.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
@@ -213,6 +224,8 @@ pub enum Effect {
         /// Its UID.
         uid: String,
     },
+    /// Delete pods that have ended and whose ends are accounted, all of procs at their end.
+    ForgetPods(Vec<EndedPod>),
     /// Put parts of the committed log, in their order, into the pages they belong to, unless they are there already.
     AppendPages(Vec<LogPart>),
     /// Make a page of records, unless it is there.
@@ -252,7 +265,8 @@ impl Effect {
             | Self::AnnounceStop { name, .. }
             | Self::MarkLease { name, .. }
             | Self::ReleasePod { name, .. } => Some(name),
-            Self::AppendPages(_)
+            Self::ForgetPods(_)
+            | Self::AppendPages(_)
             | Self::MakeRecords(_)
             | Self::DropRecords(_)
             | Self::Answer { .. }

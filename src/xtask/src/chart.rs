@@ -24,7 +24,7 @@ const IMAGE: &str = "image.reference=registry.example.org/docker-universe@sha256
 const RIGHTS: [&str; 10] = [
     "/configmaps: create delete get update",
     "/events: list",
-    "/pods: create delete get list patch watch",
+    "/pods: create delete deletecollection get list patch watch",
     "/pods/log: get",
     "dockeruniverse.io/dockeruniversecommands: delete get list watch",
     "dockeruniverse.io/dockeruniversecommands/status: patch",

@@ -4,21 +4,26 @@
 //! a write of an operator that led before could still make it anew.
 
 use super::{Work, is_at_its_end, over};
-use crate::{facts::PodFacts, observed::Effect};
+use crate::{
+    facts::PodFacts,
+    observed::{Effect, EndedPod},
+};
 use duj_api::{job::RemovePods, status::ProcRecord};
 use jiff::{SignedDuration, Timestamp};
 
 /// A pod stays so long after its end, and after this operator began to lead: longer than any request of another one lasts.
 const SETTLED: SignedDuration = SignedDuration::from_mins(2);
+/// Who comes for a pod comes so much later: those that ended soon after it go with it.
+const TOGETHER: SignedDuration = SignedDuration::from_secs(10);
 /// Pods that one decision forgets at most.
 const AT_ONCE: usize = 100;
 
 impl Work<'_> {
     /// The pods that are not kept any longer.
-    pub(super) fn forget_pods(&mut self) -> Vec<Effect> {
+    pub(super) fn forget_pods(&mut self) -> Option<Effect> {
         let most = usize::try_from(self.settings.kept_pods).unwrap_or(usize::MAX);
         if self.observed.job.spec.remove_pods.is_none() && self.pods.len() <= most {
-            return Vec::new();
+            return None;
         }
         let success = self.observed.job.spec.policy.success_exit_code.unwrap_or(0);
         let succeeded = |record: &ProcRecord| record.exit_code == Some(success);
@@ -40,7 +45,7 @@ impl Work<'_> {
         };
         // Who failed is looked into rather than who succeeded, and the newest rather than the oldest.
         kept.sort_by_key(|(failed, end, pod)| (*failed, *end, pod.proc));
-        let mut effects = Vec::new();
+        let mut gone = Vec::new();
         let mut due = None;
         for (number, (failed, end, pod)) in kept.into_iter().enumerate() {
             if !goes(number, failed) {
@@ -48,14 +53,18 @@ impl Work<'_> {
             }
             let settled = end.max(self.observed.leading_since).saturating_add(SETTLED);
             let settled = settled.unwrap_or(self.observed.now);
-            if settled > self.observed.now || effects.len() == AT_ONCE {
-                due = Some(settled.max(self.observed.now));
+            if settled > self.observed.now {
+                due = settled.checked_add(TOGETHER).ok();
+                break;
+            }
+            if gone.len() == AT_ONCE {
+                due = Some(self.observed.now);
                 break;
             }
             let (name, uid) = (pod.name.clone(), pod.uid.clone());
-            effects.push(Effect::DeletePod { name, uid, grace: None });
+            gone.push(EndedPod { name, uid, proc: pod.proc });
         }
         self.wake_at(due);
-        effects
+        (!gone.is_empty()).then_some(Effect::ForgetPods(gone))
     }
 }

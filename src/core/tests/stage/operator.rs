@@ -217,6 +217,12 @@ impl Operator {
             Effect::ReleasePod { name, uid } => {
                 request(fault, || server.release_pod(&name, &uid)).ok_or(Interrupted)?;
             }
+            Effect::ForgetPods(pods) => {
+                for pod in &pods {
+                    let delete = || server.delete_pod_within(&pod.name, &pod.uid, now, None);
+                    request(fault, delete).ok_or(Interrupted)?;
+                }
+            }
             Effect::AppendPages(parts) => {
                 for part in &parts {
                     request(fault, || server.append_page(part)).ok_or(Interrupted)?;
@@ -313,6 +319,9 @@ fn name_of(effect: &Effect) -> String {
             format!("{what} {}", attempt(name))
         }
         Effect::ReleasePod { name, .. } => format!("ReleasePod {}", attempt(name)),
+        Effect::ForgetPods(pods) => {
+            format!("ForgetPods {:?}", pods.iter().map(|pod| pod.proc).collect::<Vec<_>>())
+        }
         Effect::MakeRecords(page) => format!("MakeRecords {}", page.name),
         Effect::DropRecords(name) => format!("DropRecords {name}"),
         Effect::AppendPages(parts) => {
