@@ -272,6 +272,11 @@ impl Index {
         }
     }
 
+    /// This pod of the job was deleted.
+    pub fn drop_pod(&self, job_uid: &str, uid: &str) {
+        self.state().drop_pod(job_uid, uid);
+    }
+
     /// Every job UID that has pods, with the job's place.
     pub fn owners(&self) -> Vec<(String, JobKey)> {
         let state = self.state();

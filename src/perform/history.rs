@@ -8,20 +8,35 @@ use crate::{metrics::Verb, run::Context};
 use axum::http::{HeaderValue, header::ACCEPT};
 use duj_api::{DockerUniverseJob, names};
 use duj_core::observed::EndedPod;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Resource, ResourceExt,
-    api::{DeleteParams, ListParams, ObjectList, PartialObjectMeta, Request},
+    api::{DeleteParams, ListParams, Request},
 };
+use serde::Deserialize;
 use std::collections::HashSet;
 
 /// Pods that one request deletes: the API server does it one after the other, and has to answer in time.
-const IN_A_REQUEST: usize = 25;
-/// Requests at the same time.
-const AT_ONCE: usize = 4;
+const IN_A_REQUEST: usize = 50;
 /// What was deleted is answered without specs and states.
 const NAMES_ONLY: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+
+/// What was deleted, as far as anybody reads it.
+#[derive(Deserialize)]
+struct Deleted {
+    items: Vec<DeletedPod>,
+}
+
+#[derive(Deserialize)]
+struct DeletedPod {
+    metadata: Identity,
+}
+
+#[derive(Deserialize)]
+struct Identity {
+    uid: String,
+}
 
 /// Deletes these pods.
 pub(super) async fn forget_pods(
@@ -30,8 +45,7 @@ pub(super) async fn forget_pods(
     pods: Vec<EndedPod>,
 ) -> Result<(), Error> {
     let requests = pods.chunks(IN_A_REQUEST).map(|pods| forget_some(context, job, pods));
-    let requests: Vec<_> = requests.collect();
-    stream::iter(requests).buffer_unordered(AT_ONCE).try_collect().await
+    try_join_all(requests).await.map(drop)
 }
 
 async fn forget_some(
@@ -61,13 +75,13 @@ async fn delete_ended(
         let mut request = pods.map_err(kube::Error::BuildRequest)?;
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static(NAMES_ONLY));
         context.metrics.wrote(Verb::ForgetPods);
-        context.client.request::<ObjectList<PartialObjectMeta<Pod>>>(request).await
+        context.client.request::<Deleted>(request).await
     });
     let mut uids = HashSet::new();
     for pod in deleted.await?.items {
         // The watch tells of it soon; until then nobody should ask for it once more.
-        context.index.forget_pod(&job_uid, &pod.name_any());
-        uids.extend(pod.metadata.uid);
+        context.index.drop_pod(&job_uid, &pod.metadata.uid);
+        uids.insert(pod.metadata.uid);
     }
     Ok(uids)
 }

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 /// A pod stays so long after its end, and after this operator began to lead: longer than any request of another one lasts.
 const SETTLED: SignedDuration = SignedDuration::from_mins(2);
-/// Who comes for a pod comes so much later: those that ended soon after it go with it.
+/// A pod waits so much longer for others to go with it.
 const TOGETHER: SignedDuration = SignedDuration::from_secs(10);
 /// Pods that one decision forgets at most.
 const AT_ONCE: usize = 100;
@@ -45,26 +45,25 @@ impl Work<'_> {
         };
         // Who failed is looked into rather than who succeeded, and the newest rather than the oldest.
         kept.sort_by_key(|(failed, end, pod)| (*failed, *end, pod.proc));
-        let mut gone = Vec::new();
-        let mut due = None;
-        for (number, (failed, end, pod)) in kept.into_iter().enumerate() {
-            if !goes(number, failed) {
-                break;
-            }
+        let settled = |end: Timestamp| {
             let settled = end.max(self.observed.leading_since).saturating_add(SETTLED);
-            let settled = settled.unwrap_or(self.observed.now);
-            if settled > self.observed.now {
-                due = settled.checked_add(TOGETHER).ok();
-                break;
-            }
+            settled.unwrap_or(self.observed.now)
+        };
+        let leaving = kept.into_iter().enumerate();
+        let leaving = leaving.take_while(|(number, (failed, ..))| goes(*number, *failed));
+        let mut leaving = leaving.map(|(_, (_, end, pod))| (settled(end), pod)).peekable();
+        let together = |first: Timestamp| first.saturating_add(TOGETHER).unwrap_or(first);
+        let first = together(leaving.peek()?.0);
+        let mut gone = Vec::new();
+        while let Some((_, pod)) = leaving.next_if(|(at, _)| *at <= self.observed.now) {
+            gone.push(EndedPod { name: pod.name.clone(), uid: pod.uid.clone(), proc: pod.proc });
             if gone.len() == AT_ONCE {
-                due = Some(self.observed.now);
                 break;
             }
-            let (name, uid) = (pod.name.clone(), pod.uid.clone());
-            gone.push(EndedPod { name, uid, proc: pod.proc });
         }
+        let go = gone.len() == AT_ONCE || (first <= self.observed.now && !gone.is_empty());
+        let due = if go { leaving.peek().map(|(at, _)| together(*at)) } else { Some(first) };
         self.wake_at(due);
-        (!gone.is_empty()).then_some(Effect::ForgetPods(gone))
+        go.then_some(Effect::ForgetPods(gone))
     }
 }

@@ -60,9 +60,32 @@ fn a_new_leader_waits_until_nothing_of_the_former_one_can_come() {
     play.operator.leading_since = play.now;
     play.scene("another operator leads");
     assert_eq!(there(&play).len(), 10);
-    play.wait(121);
+    play.wait(131);
     play.scene("two minutes later");
     assert!(there(&play).is_empty());
+}
+
+#[test]
+fn pods_wait_for_others_to_go_with_them() {
+    let mut play = Play::of(json!({ "queue": { "count": 4 }, "removePods": "OnEnd" }));
+    play.operator.leading_since = play.now;
+    play.scene("submitted");
+    for proc in 0..4 {
+        play.pod_of(proc).bind();
+        play.pod_of(proc).run();
+    }
+    play.scene("all run");
+    for (proc, seconds) in [(0, 10), (1, 5), (2, 4), (3, 30)] {
+        play.wait(seconds);
+        play.pod_of(proc).outcome(Outcome::Exited(0));
+        play.scene("one more has ended");
+    }
+    // Proc 0 ended 39 s ago, 1 and 2 within the ten seconds after it.
+    play.wait(82);
+    assert!(play.scene("the first one could go").is_empty());
+    play.wait(9);
+    assert_eq!(play.scene("three go at once"), ["ForgetPods [0, 1, 2]"]);
+    assert_eq!(there(&play), [3]);
 }
 
 #[test]
