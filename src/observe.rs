@@ -17,7 +17,6 @@ use duj_api::{
 use duj_core::{
     facts::PodFacts,
     observed::{Observed, Room, total_procs},
-    records::Records,
     spill::{self, Page},
 };
 use kube::ResourceExt;
@@ -109,8 +108,10 @@ async fn missed(
     let mut found = Vec::new();
     let uid = job.uid().unwrap_or_default();
     let known = context.memory.of(&uid, |memory| memory.known);
-    let records = match &job.status {
-        Some(status) => spill::read(status, pages, total).unwrap_or_default(),
+    let may_have_one =
+        |record: &ProcRecord| has_a_pod(record) || (!known && record.status == ProcStatus::Idle);
+    let mut lacking = match &job.status {
+        Some(status) => spill::select(status, pages, total, may_have_one).unwrap_or_default(),
         // Its first pod may be there before its first status. Where nothing speaks against that pod it is made anew, which
         // finds it; a job that is being deleted makes none, and cannot go while there is one.
         None if job.metadata.deletion_timestamp.is_some()
@@ -118,20 +119,16 @@ async fn missed(
             || is_commanded
             || job.spec.policy != Policy::default() =>
         {
-            let mut records = Records::default();
-            records.put(0, Arc::default());
-            records
+            let first: Arc<ProcRecord> = Arc::default();
+            if may_have_one(&first) { vec![(0, first)] } else { Vec::new() }
         }
         None => return Ok(found),
     };
-    let there: HashSet<_> = pods.iter().map(|pod| (pod.proc, pod.attempt)).collect();
-    let lacking: Vec<_> = records
-        .iter()
-        .filter(|(proc, record)| {
-            let may_have = !known && record.status == ProcStatus::Idle;
-            (may_have || has_a_pod(record)) && !there.contains(&(*proc, record.attempt))
-        })
-        .collect();
+    let mut there = HashSet::new();
+    if !lacking.is_empty() {
+        there.extend(pods.iter().map(|pod| (pod.proc, pod.attempt)));
+        lacking.retain(|(proc, record)| !there.contains(&(*proc, record.attempt)));
+    }
     let mut listed = HashSet::new();
     let lacking_few = lacking.len() <= LOOKED_FOR;
     if !lacking_few {
@@ -141,7 +138,7 @@ async fn missed(
     }
     for (proc, record) in lacking {
         // The list has what still says whose it is; of what has run, the server's word on its very name is asked for.
-        let by_name = has_a_pod(record) || lacking_few;
+        let by_name = has_a_pod(&record) || lacking_few;
         if by_name && !listed.contains(&(proc, record.attempt)) {
             let name = names::pod_name(&job.name_any(), &uid, proc, record.attempt);
             found.extend(perform::find_pod(context, job, &name).await?.map(Arc::new));

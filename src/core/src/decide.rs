@@ -9,6 +9,7 @@ mod history;
 mod items;
 mod leases;
 mod materialization;
+mod pods;
 mod policies;
 mod selection;
 mod stopping;
@@ -34,13 +35,14 @@ use duj_api::{
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use pods::Pods;
+use std::{borrow::Cow, sync::Arc};
 
 /// One decision in the making.
 pub(crate) struct Work<'a> {
     pub(crate) observed: &'a Observed,
     /// The job's own pods, by proc and attempt.
-    pods: BTreeMap<(u32, u32), &'a PodFacts>,
+    pods: Pods<'a>,
     pub(crate) settings: &'a Settings,
     pub(crate) cluster_id: i64,
     pub(crate) records: Records,
@@ -113,11 +115,10 @@ impl<'a> Work<'a> {
     fn resume(observed: &'a Observed, settings: &'a Settings) -> Self {
         let job = &observed.job;
         let status = job.status.clone().unwrap_or_default();
-        let pods: BTreeMap<_, _> =
-            own_pods(observed).into_iter().map(|pod| ((pod.proc, pod.attempt), pod)).collect();
+        let pods = Pods::of(own_pods(observed));
         let cluster_id = status
             .cluster_id
-            .or_else(|| pods.values().find_map(|pod| pod.cluster_id))
+            .or_else(|| pods.iter().find_map(|pod| pod.cluster_id))
             .unwrap_or(observed.fresh_cluster_id);
         let alias = format!(
             "{}/{}",
@@ -179,9 +180,9 @@ impl<'a> Work<'a> {
     /// A live pod of a later attempt than the committed one says that the status went back in time (it was restored or
     /// edited): the proc goes on with that pod, for an attempt's number is never used again.
     fn catch_up(&mut self) {
-        for pod in self.pods.values().filter(|pod| !pod.ended()) {
+        for pod in self.pods.iter().filter(|pod| !pod.ended()) {
             let Some(record) = self.records.get(pod.proc) else { continue };
-            let committed = self.pods.get(&(pod.proc, record.attempt));
+            let committed = self.pods.get(pod.proc, record.attempt);
             let is_open = committed.is_some_and(|committed| committed.unaccounted);
             if !over(record)
                 && pod.attempt > record.attempt
@@ -207,7 +208,7 @@ impl<'a> Work<'a> {
             cluster_id: self.cluster_id,
             policies: &self.policies,
             id,
-            pod: self.pods.get(&(id, record.attempt)).copied(),
+            pod: self.pods.get(id, record.attempt),
             record: &mut record,
             journal: &mut self.journal,
             requests: increased.as_ref().or(requests),
@@ -247,7 +248,7 @@ impl<'a> Work<'a> {
 
     fn follow_pods(&mut self) {
         let news = |(id, record): (u32, &ProcRecord)| {
-            let pod = self.pods.get(&(id, record.attempt)).copied();
+            let pod = self.pods.get(id, record.attempt);
             life::may_have_news(record, pod).then_some(id)
         };
         let ids: Vec<u32> = self.records.iter().filter_map(news).collect();
@@ -291,7 +292,7 @@ impl<'a> Work<'a> {
     /// What people and policies want is for a proc as it is: its pod is heard first, where there was no room for all of them.
     pub(crate) fn hear(&mut self, id: u32) {
         let news = self.records.get(id).is_some_and(|record| {
-            let pod = self.pods.get(&(id, record.attempt)).copied();
+            let pod = self.pods.get(id, record.attempt);
             self.more_to_follow && life::may_have_news(record, pod)
         });
         if news {
@@ -300,18 +301,18 @@ impl<'a> Work<'a> {
     }
 
     pub(crate) fn current_pod(&self, id: u32) -> Option<&'a PodFacts> {
-        self.pods.get(&(id, self.records.get(id)?.attempt)).copied()
+        self.pods.get(id, self.records.get(id)?.attempt)
     }
 
     /// The job's own pods.
     pub(crate) fn pods(&self) -> impl Iterator<Item = &'a PodFacts> {
-        self.pods.values().copied()
+        self.pods.iter()
     }
 
     fn other_live_pod(&self, id: u32) -> Option<&'a PodFacts> {
         let attempt = self.records.get(id)?.attempt;
-        let of_proc = self.pods.range((id, 0)..=(id, u32::MAX)).map(|(_, pod)| *pod);
-        of_proc.into_iter().find(|pod| pod.attempt != attempt && !pod.ended())
+        let mut of_proc = self.pods.of_proc(id).iter().copied();
+        of_proc.find(|pod| pod.attempt != attempt && !pod.ended())
     }
 
     pub(crate) fn wake_at(&mut self, time: Option<Timestamp>) {

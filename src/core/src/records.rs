@@ -27,12 +27,19 @@ impl Records {
     }
 
     /// Puts groups in the place of what was known of their procs.
-    pub(crate) fn put_groups(&mut self, groups: &[ProcGroup], total: u32) {
+    pub(crate) fn put_groups<'a>(
+        &mut self,
+        groups: impl IntoIterator<Item = &'a ProcGroup>,
+        total: u32,
+    ) {
         for group in groups {
             let Some(ranges) = procs::ranges(&group.procs, total) else { continue };
             let record = Arc::new(group.record.clone());
-            for proc in ranges.into_iter().flat_map(|(first, last)| first..=last) {
-                self.put(proc, record.clone());
+            for (first, last) in ranges {
+                self.put(last, record.clone());
+                if let Some(places) = self.0.get_mut(first as usize..last as usize) {
+                    places.fill(Some(record.clone()));
+                }
             }
         }
     }

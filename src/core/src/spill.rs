@@ -69,6 +69,25 @@ pub fn read(status: &DockerUniverseJobStatus, pages: &[Arc<Page>], total: u32) -
     Some(records)
 }
 
+/// The procs of which a status and its pages say `such` a thing. `None` where a page is not at hand.
+pub fn select(
+    status: &DockerUniverseJobStatus,
+    pages: &[Arc<Page>],
+    total: u32,
+    such: impl Fn(&ProcRecord) -> bool,
+) -> Option<Vec<(u32, Arc<ProcRecord>)>> {
+    let mut records = Records::default();
+    if status.procs_pages.is_empty() {
+        // Most groups are not wanted: the others of many procs need not be read.
+        let wanted = status.procs.iter().filter(|group| such(&group.record));
+        records.put_groups(wanted, total);
+    } else {
+        records = read(status, pages, total)?;
+    }
+    let selected = records.iter_shared().filter(|(_, record)| such(record));
+    Some(selected.map(|(proc, record)| (proc, record.clone())).collect())
+}
+
 /// How the records are to be committed after this status. `prefix` is what the names of new pages begin with.
 pub(crate) fn partition(
     records: &Records,

@@ -156,19 +156,16 @@ impl Work<'_> {
         if self.observed.items.is_err() {
             return Vec::new();
         }
-        let lacks_pod = |(id, record): (u32, &ProcRecord)| {
-            let lacks = record.status == ProcStatus::Idle
-                && self.current_pod(id).is_none()
-                && self.other_live_pod(id).is_none();
-            lacks.then_some((Reverse(record.job_prio), id))
+        let idle = |(id, record): (u32, &ProcRecord)| {
+            (record.status == ProcStatus::Idle).then_some((Reverse(record.job_prio), id))
         };
-        let mut ids: Vec<_> = self.records.iter().filter_map(lacks_pod).collect();
+        let mut ids: Vec<_> = self.records.iter().filter_map(idle).collect();
         // `JobPrio`: the larger first, and of equals the earlier.
         ids.sort_unstable();
         // The first of them finds out what the image runs by itself; the others wait for that.
         let image = &self.observed.job.spec.image;
         let too_long = |pod: &PodFacts| pod.found(image).is_some_and(|found| found.too_long);
-        let unbound = self.pods.values().filter(|pod| pod.node.is_none() && !pod.ended()).count();
+        let unbound = self.pods.iter().filter(|pod| pod.node.is_none() && !pod.ended()).count();
         let places = usize::try_from(self.observed.room.pods).unwrap_or(usize::MAX);
         let mut room = AT_ONCE
             .min(places)
@@ -181,6 +178,9 @@ impl Work<'_> {
         }
         let mut created = Vec::new();
         for (_, id) in ids {
+            if self.current_pod(id).is_some() || self.other_live_pod(id).is_some() {
+                continue;
+            }
             if created.len() == room {
                 // The others come when these are there: meanwhile others of the job's pods have news.
                 self.wake_at((room == AT_ONCE).then_some(self.observed.now));

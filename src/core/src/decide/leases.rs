@@ -14,7 +14,7 @@ impl Work<'_> {
     /// What has to be written about the leases of pods that live, or may.
     pub(super) fn mark_leases(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let pods: Vec<&PodFacts> = self.pods.values().copied().collect();
+        let pods: Vec<&PodFacts> = self.pods.iter().collect();
         for pod in pods {
             match self.lease_due(pod) {
                 Due::Now(mark) => {

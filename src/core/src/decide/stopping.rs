@@ -45,7 +45,7 @@ impl Work<'_> {
     /// Stops pods that nobody wants any more, and lets go of those that are accounted.
     pub(super) fn end_pods(&mut self) -> Vec<Effect> {
         let mut ends = Ends { effects: Vec::new(), wake: self.wake };
-        for pod in self.pods.values() {
+        for pod in self.pods.iter() {
             match self.records.get(pod.proc) {
                 Some(record) => self.end_pod(pod, record, &mut ends),
                 None => ends.effects.extend(release(pod).filter(|_| pod.ended())),

@@ -18,21 +18,24 @@ use duj_api::{
 impl Work<'_> {
     /// What procs that do not run yet wait for, and whether that is still bearable.
     pub(super) fn weigh_waits(&mut self) {
-        let idle = |(id, record): (u32, &ProcRecord)| {
-            (record.status == ProcStatus::Idle).then_some((id, self.current_pod(id).is_some()))
-        };
-        let ids: Vec<(u32, bool)> = self.records.iter().filter_map(idle).collect();
         let may_fail = self.observed.refusal.is_some() || self.observed.items.is_err();
+        // What has no pod yet waits for the same, all of them, and no longer than it takes, unless something is wrong.
         let mut told = false;
-        for (id, has_pod) in ids {
+        let waits = |(id, record): (u32, &ProcRecord)| {
+            if record.status != ProcStatus::Idle {
+                return None;
+            }
+            let has_pod = self.current_pod(id).is_some();
+            let one_more = told && !has_pod && !may_fail;
+            told |= !has_pod;
+            (!one_more).then_some(id)
+        };
+        let ids: Vec<u32> = self.records.iter().filter_map(waits).collect();
+        for id in ids {
             if self.is_full() {
                 return;
             }
-            // What has no pod yet waits for the same, all of them, and no longer than it takes, unless something is wrong.
-            if has_pod || !told || may_fail {
-                self.weigh(id);
-                told |= !has_pod;
-            }
+            self.weigh(id);
         }
     }
 
