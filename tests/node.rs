@@ -37,6 +37,9 @@ mod exits;
 #[path = "node/inside.rs"]
 mod inside;
 
+#[path = "node/many.rs"]
+mod many;
+
 #[path = "node/limits.rs"]
 mod limits;
 

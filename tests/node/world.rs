@@ -55,15 +55,27 @@ pub fn script(text: &str, mut others: Value) -> Value {
 impl World {
     /// A new world for the test of this name.
     pub async fn new(test: &str) -> Self {
+        Self::with(json!({ "generateName": format!("t-{test}-") }), test).await
+    }
+
+    /// A new world in the namespace of this name, once the former one is gone.
+    pub async fn named(name: &str) -> Self {
+        let client = Client::try_default().await.expect("KUBECONFIG names a cluster");
+        let namespaces: Api<Namespace> = Api::all(client);
+        let _ = namespaces.delete(name, &DeleteParams::default()).await;
+        while namespaces.get_opt(name).await.expect("the API server answers").is_some() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Self::with(json!({ "name": name }), name).await
+    }
+
+    async fn with(mut metadata: Value, test: &str) -> Self {
         let client = Client::try_default().await.expect("KUBECONFIG names a cluster");
         let namespaces: Api<Namespace> = Api::all(client.clone());
-        let namespace = json!({
-            "apiVersion": "v1", "kind": "Namespace",
-            "metadata": {
-                "generateName": format!("t-{test}-"),
-                "labels": { "pod-security.kubernetes.io/enforce": "restricted", "docker-universe-test": test },
-            },
+        metadata["labels"] = json!({
+            "pod-security.kubernetes.io/enforce": "restricted", "docker-universe-test": test,
         });
+        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata });
         let namespace: Namespace = serde_json::from_value(namespace).unwrap();
         let made =
             namespaces.create(&PostParams::default(), &namespace).await.expect("a namespace");

@@ -28,8 +28,8 @@ pub(crate) struct Arguments {
     scenario: Option<String>,
 }
 
-/// Values of the chart that make waiting short, and one that a test is about.
-const QUICK: [&str; 8] = [
+/// Values of the chart that make waiting short, and those that tests are about.
+const QUICK: [&str; 12] = [
     "--set",
     "imagePatienceSeconds=20",
     "--set",
@@ -38,6 +38,10 @@ const QUICK: [&str; 8] = [
     "transfer.caBundle.configMap=trust",
     "--set",
     "defaults.memory=64Mi",
+    "--set",
+    "limits.namespaces.t-limited.maxRunning=1",
+    "--set",
+    "limits.namespaces.t-limited.maxProcsPerJob=3",
 ];
 
 /// Scenarios at the same time: they mostly wait for the node.

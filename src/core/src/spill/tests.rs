@@ -35,6 +35,15 @@ impl Kept {
         assert!(bytes <= BOUND, "{bytes} bytes");
     }
 
+    /// What is held is found without the others.
+    fn selects_as_it_reads(&self, total: u32) {
+        let such = |record: &ProcRecord| record.status == ProcStatus::Held;
+        let selected = select(&self.status, &self.pages, total, such).unwrap();
+        let records = self.read(total);
+        let expected = records.iter().filter(|(_, record)| such(record));
+        assert!(selected.iter().map(|(proc, record)| (*proc, record.as_ref())).eq(expected));
+    }
+
     fn read(&self, total: u32) -> Records {
         // As another process reads it.
         let pages: Vec<_> = self
@@ -96,6 +105,7 @@ fn no_pattern_of_many_procs_is_too_large_and_none_is_lost() {
             let records = records(total, pattern);
             kept.commit(&records);
             assert!(kept.read(total) == records, "{name} of {total}");
+            kept.selects_as_it_reads(total);
             // Committed again, nothing is written.
             let written = kept.written;
             kept.commit(&kept.read(total));
