@@ -4,6 +4,7 @@
 //! `--fast` there is no cluster; without it, the real node runs every scenario and every example. At the end stands what was
 //! tried; tests that should tell it and do not fail their step.
 
+mod programs;
 mod tried;
 
 use crate::{chaos, chart, cluster, crds, demo, deploy, image};
@@ -82,13 +83,7 @@ fn without_cluster(steps: &mut Steps, tried: &Tried) -> anyhow::Result<()> {
     })?;
     steps.run("generated files", || crds::check(&crate::repository()))?;
     steps.run("unit tests, tables, properties, simulation, HTCondor's own readers", || {
-        let mut command = Command::new(env!("CARGO"));
-        // Many wait for processes, few for the processor.
-        command
-            .args(["test", "--quiet", "--workspace", "--", "--test-threads=8"])
-            .current_dir(crate::repository())
-            .env(duj_tally::VARIABLE, tried.file());
-        finish(command)?;
+        programs::run(tried.file())?;
         tried.table().map(|_| ())
     })?;
     steps.run("chart", || chart::check(&cluster::helm()?))
