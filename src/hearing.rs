@@ -32,6 +32,9 @@ const COME_AGAIN: SignedDuration = SignedDuration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Longest line that is read.
 const LINE: i64 = 4096;
+/// Lines that are read: what is written for people may come behind the last report, even if it was written before it, for a
+/// runtime keeps no order between a container's two streams.
+const LINES: i64 = 10;
 
 /// What was last heard of a pod's transfers.
 #[derive(Clone, Debug)]
@@ -60,7 +63,7 @@ pub async fn ask(
         }
         let admitted = context.log_spacing.admits(now);
         let report =
-            if admitted { last_line(context, job, pod, question.container).await } else { None };
+            if admitted { last_report(context, job, pod, question.container).await } else { None };
         let soon = !admitted || (report.is_none() && question.is_young(now));
         let wait = if soon { COME_AGAIN } else { question.again(now) };
         let asked = match (&report, &told) {
@@ -150,7 +153,7 @@ impl Question {
     }
 }
 
-async fn last_line(
+async fn last_report(
     context: &Context,
     job: &DockerUniverseJob,
     pod: &PodFacts,
@@ -159,12 +162,17 @@ async fn last_line(
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &job.namespace()?);
     let parameters = LogParams {
         container: Some(container.to_owned()),
-        tail_lines: Some(1),
-        limit_bytes: Some(LINE),
+        tail_lines: Some(LINES),
+        limit_bytes: Some(LINE * LINES),
         ..LogParams::default()
     };
     let answer = tokio::time::timeout(PATIENCE, pods.logs(&pod.name, &parameters)).await;
-    Report::from_message(&answer.ok()?.ok()?)
+    report_in(&answer.ok()?.ok()?)
+}
+
+/// The last report among lines of other kinds.
+fn report_in(log: &str) -> Option<Report> {
+    log.lines().rev().find_map(Report::from_message)
 }
 
 /// The bound of all questions together.
@@ -175,6 +183,22 @@ pub fn spacing() -> Spacing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_for_people_hides_no_report() {
+        let active = r#"{"version":1,"state":"active","files":0,"bytes":0,"round":1}"#;
+        let kept = r#"{"version":1,"state":"kept","files":0,"bytes":0,"round":1}"#;
+        let words = "no certificate can be read from '/volumes/ca-0/ca.crt', which is left out";
+        for (log, state) in [
+            (format!("{active}\n{kept}\n"), Some(State::Kept)),
+            (format!("{active}\n{kept}\n{words}\n"), Some(State::Kept)),
+            (format!("{words}\n{active}\n{words}\n{words}"), Some(State::Active)),
+            (format!("{words}\n"), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(report_in(&log).map(|report| report.state), state, "{log}");
+        }
+    }
 
     #[test]
     fn what_was_said_before_the_end_is_no_answer_to_what_came_after() {
