@@ -1,5 +1,5 @@
 //! Nodes without image volumes: an init container copies the starter, and everything else is the same.
-//! `cargo xtask test` installs the chart with `starter.delivery=InitContainer` for this.
+//! `cargo xtask test` installs the chart with `starter.delivery=InitContainer` for this, and nobody disturbs the operator meanwhile.
 #![cfg(feature = "real-node")]
 #![allow(
     unreachable_pub,
@@ -9,6 +9,9 @@
 
 #[path = "node/world.rs"]
 mod world;
+
+#[path = "node/history.rs"]
+mod history;
 
 use duj_api::{names, status::ProcStatus};
 use serde_json::json;

@@ -1,9 +1,7 @@
-//! Jobs of many procs, beside what an installation lets them have and keep.
+//! Jobs of many procs, beside what an installation lets them have.
 
-use crate::world::{World, condition, image, script};
-use duj_api::{DockerUniverseJobStatus, names, status::ProcStatus};
-use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, ResourceExt};
+use crate::world::{World, condition, script};
+use duj_api::{DockerUniverseJobStatus, status::ProcStatus};
 use serde_json::{Value, json};
 
 /// The namespace for which `cargo xtask test` sets limits: one pod at a time, and three procs in a job.
@@ -45,44 +43,5 @@ async fn a_namespace_has_so_many_pods_at_a_time_and_no_larger_jobs() {
 
     world.command("remove", "first").await;
     world.wait("second", "complete", is_over).await;
-    world.end().await;
-}
-
-/// What ended long ago goes with one request, which selects by labels: what somebody runs with the same labels stays.
-#[tokio::test]
-async fn ended_pods_go_together_and_a_copy_that_runs_stays() {
-    let world = World::new("history").await;
-    world.submit("goes", script("exit 0", procs(3, json!({ "removePods": "OnEnd" })))).await;
-    world.submit("stays", script("exit 0", procs(1, json!({})))).await;
-    world.wait("goes", "complete", is_over).await;
-    world.wait("stays", "complete", is_over).await;
-
-    let pod = world.pod("goes").await;
-    let mut labels = pod.labels().clone();
-    labels.remove(names::LABEL_MANAGED_BY);
-    let copy: Pod = world
-        .create(json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "copy", "labels": labels },
-            "spec": {
-                "terminationGracePeriodSeconds": 0,
-                "securityContext": { "runAsUser": 1000, "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } },
-                "containers": [{
-                    "name": "debug", "image": image("busybox:1.35"), "command": ["sleep", "600"],
-                    "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
-                }],
-            },
-        }))
-        .await;
-    let left = || async {
-        let pods = world.pods("goes").await;
-        pods.into_iter().filter(|pod| pod.uid() != copy.uid()).count()
-    };
-    world.until("the pods of 'goes' are gone", || async { left().await == 0 }).await;
-    let pods: Api<Pod> = world.api();
-    assert_eq!(pods.get("copy").await.unwrap().metadata.deletion_timestamp, None);
-    assert_eq!(world.pods("stays").await.len(), 1);
-    let status = world.job("goes").await.status.unwrap();
-    assert!(is_over(&status));
-    assert_eq!(status.counts.unwrap().completed, 3);
     world.end().await;
 }
